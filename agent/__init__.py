@@ -1,0 +1,1 @@
+"""The agent: everything between a person's history and an explained recommendation."""

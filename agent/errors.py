@@ -1,0 +1,87 @@
+"""Everything that Rapport raises on purpose, named by who must act.
+
+RapportError
+├─ UsageError            the caller asked wrongly (command line: exit 2)
+│  ├─ UnknownUser        the person is not in the history store
+│  ├─ UnknownItem        the item is not in the catalogue
+│  └─ BadFilter          a filter that cannot be read or names no field of the catalogue
+├─ SetupError            something must be installed, imported or configured first; the message says what
+├─ ImportRefused         a file that cannot be read as the format it was given as
+├─ LLMError              the model side failed
+│  ├─ Unavailable        worth a retry, then the fallback
+│  │  └─ TimedOut
+│  └─ Refused            not worth a retry: wrong key, unknown model, prompt too long, schema not expressible
+├─ BadCompletion         the model answered, but not validly (carries .text)
+│  └─ Truncated          cut off: raise the token limit, do not ask again
+├─ PromptError           a template and its inputs disagree
+└─ StoreError            a store failed, is damaged, or is not the one we built
+   └─ StoreBusy          another process owns it
+"""
+
+
+class RapportError(Exception):
+    """Base of every error that Rapport raises on purpose; its text can be shown to the user."""
+
+
+class UsageError(RapportError):
+    pass
+
+
+class UnknownUser(UsageError):
+    pass
+
+
+class UnknownItem(UsageError):
+    pass
+
+
+class BadFilter(UsageError):
+    pass
+
+
+class SetupError(RapportError):
+    pass
+
+
+class ImportRefused(RapportError):
+    pass
+
+
+class LLMError(RapportError):
+    pass
+
+
+class Unavailable(LLMError):
+    pass
+
+
+class TimedOut(Unavailable):
+    pass
+
+
+class Refused(LLMError):
+    pass
+
+
+class BadCompletion(RapportError):
+    """The model answered, but not validly; `text` is what it said."""
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+
+
+class Truncated(BadCompletion):
+    pass
+
+
+class PromptError(RapportError):
+    pass
+
+
+class StoreError(RapportError):
+    pass
+
+
+class StoreBusy(StoreError):
+    pass

@@ -1,0 +1,123 @@
+"""What can be counted about an item: its features, and how often each occurs in a whole population's events.
+
+A feature is the string "<kind>:<value>". Knows items; knows no person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.types import Item
+
+FeatureKind = Literal["category", "creator", "decade", "language", "price", "word"]
+
+WORD = re.compile(r"[a-z][a-z'-]{2,}[a-z]")
+DESCRIBING_TITLE = 6
+"""A title of this many words describes the item (a shop's product); a shorter one only names it (a film)."""
+STOPWORDS = frozenset(
+    """about above after again against along also although always among another around back because been before
+    behind being below between beyond both brand brings came case come comes could does doing done down each either
+    else even ever every everyone everything first five four free from full gets give given gives goes going good great
+    have having here hers herself high himself into inch inches item items itself just keep kind last later less like
+    little long look made make makes making many meets more most much must need never next once only other others over
+    pack part perfect piece pieces product quality real same second seen sets several shall should since size small some
+    someone something still such take takes than that their them then there these they thing things this those three
+    through time times tries trying turn turns under until upon used using various very wants well were what when where
+    which while whole whose will with within without work works would year years young your yours ounce ounces count
+    finds find becomes become must only must film movie films movies story tale life lives
+    """.split()  # noqa: SIM905  (a readable block of words)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """What everybody does: the background that a person stands out from."""
+
+    events: float = 0.0
+    """Sum of all features' base: the number of events counted."""
+    features: Mapping[str, float] = field(default_factory=dict)
+    """feature -> number of events with an item that has it."""
+    prices: tuple[float, float] | None = None
+    """The 25th and 75th percentile of the catalogue's prices; None when fewer than 20 items have one."""
+    languages: tuple[str, ...] = ()
+    """The catalogue's main language, which says nothing about a person."""
+
+    def share(self, feature: str) -> float:
+        """Share of all events whose item has `feature`, between 0 and 1 and never quite either."""
+        return (self.features.get(feature, 0.0) + 0.5) / (self.events + 1.0)
+
+
+def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
+    """Count every feature over all events. `events_of`: item id -> number of events with it.
+
+    One pass over the catalogue; an item without events counts a tenth, so that a new shop has a background too.
+    """
+    catalogue = [item for item in items if item.title]
+    prices = sorted(price for item in catalogue if isinstance(price := item.attributes.get("price"), int | float))
+    quartiles = (prices[len(prices) // 4], prices[len(prices) * 3 // 4]) if len(prices) >= 20 else None
+    tongues = Counter(str(item.attributes["language"]) for item in catalogue if "language" in item.attributes)
+    main = tuple(language for language, count in tongues.most_common(1) if count > 0.4 * len(catalogue))
+    background = Population(prices=quartiles, languages=main)
+    counts: Counter[str] = Counter()
+    total = 0.0
+    for item in catalogue:
+        weight = events_of.get(item.id, 0) or 0.1
+        total += weight
+        for feature in features(item, background):
+            counts[feature] += weight  # type: ignore[assignment]
+    # A word that one item alone has cannot be shared by two, so it is never an interest: leave it out of the cache.
+    kept = {feature: float(count) for feature, count in counts.items() if count >= 2 or not feature.startswith("word:")}
+    return Population(total, kept, quartiles, main)
+
+
+def features(item: Item, population: Population) -> tuple[str, ...]:
+    """Every feature of `item`, in a fixed order, without duplicates."""
+    found = [f"category:{category}" for category in item.categories]
+    creators = item.attributes.get("creator", ())
+    found += [f"creator:{name}" for name in ((creators,) if isinstance(creators, str) else creators) if name]  # type: ignore[union-attr]
+    year = item.attributes.get("year")
+    if isinstance(year, int | float) and year >= 1000:
+        found.append(f"decade:{int(year) // 10 * 10}s")
+    language = item.attributes.get("language")
+    if isinstance(language, str) and language and language not in population.languages:
+        found.append(f"language:{language}")
+    price = item.attributes.get("price")
+    if isinstance(price, int | float) and population.prices:
+        low, high = population.prices
+        if price <= low or price >= high:
+            found.append(f"price:{'low' if price <= low else 'high'}")
+    found += [f"word:{word}" for word in words(item)]
+    return tuple(dict.fromkeys(found))
+
+
+def words(item: Item) -> tuple[str, ...]:
+    """The content words of an item's description (and of its title, where that describes), lower case."""
+    title = item.title if len(item.title.split()) >= DESCRIBING_TITLE else ""
+    text = f"{title} {item.text}".lower()
+    said_elsewhere = {part for category in item.categories for part in WORD.findall(category.lower())}
+    return tuple(
+        dict.fromkeys(
+            stem
+            for word in WORD.findall(text)
+            if word not in STOPWORDS and (stem := singular(word)) not in STOPWORDS and stem not in said_elsewhere
+        )
+    )
+
+
+def singular(word: str) -> str:
+    """A plain plural without its s, so that "robots" and "robot" count together; other words unchanged."""
+    if len(word) > 4 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s")):
+        return word[:-3] + "y" if word.endswith("ies") else word[:-1]
+    return word.removesuffix("'s")
+
+
+def kind_of(feature: str) -> str:
+    return feature.partition(":")[0]
+
+
+def value_of(feature: str) -> str:
+    return feature.partition(":")[2]

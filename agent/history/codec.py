@@ -1,0 +1,59 @@
+"""Nouns to and from what a table column holds: times, lists, attributes, profiles; the only place that knows this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING
+
+from agent.types import Profile, Value
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(at: datetime | None) -> int | None:
+    """Microseconds since 1970 UTC, exactly. Raises TypeError for a time without a zone."""
+    return None if at is None else (at - EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int | None) -> datetime | None:
+    return None if micros is None else EPOCH + timedelta(microseconds=micros)
+
+
+def categories_json(categories: tuple[str, ...]) -> str:
+    return json.dumps(categories, ensure_ascii=False) if categories else "[]"
+
+
+def read_categories(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def attributes_json(attributes: Mapping[str, Value]) -> str:
+    """JSON with sorted keys: equal attributes are equal text, so a change can be seen without parsing."""
+    return json.dumps(dict(attributes), ensure_ascii=False, sort_keys=True) if attributes else "{}"
+
+
+def read_attributes(text: str) -> dict[str, Value]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+
+
+def profile_json(profile: Profile) -> str:
+    return _profiles().dump_json(profile).decode()
+
+
+def read_profile(text: str) -> Profile:
+    """Raises pydantic.ValidationError, a ValueError, for anything that is not a profile."""
+    return _profiles().validate_json(text)
+
+
+@cache
+def _profiles() -> TypeAdapter[Profile]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Profile)

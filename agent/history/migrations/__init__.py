@@ -1,0 +1,1 @@
+"""Migrations of the history store: Alembic, run in-process when a store is opened."""

@@ -1,0 +1,99 @@
+"""The tables of the history store, as SQLAlchemy Core values; says what is kept, not how it is read.
+
+Times are integers: microseconds since 1970-01-01 UTC. Lists and attributes are JSON text.
+A change here needs a new file in migrations/versions and the new `REVISION`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
+
+REVISION = "0001"
+"""The migration that makes exactly these tables."""
+
+metadata = MetaData()
+
+# SQLite numbers rows itself only when the column is spelled INTEGER.
+Sequence = BigInteger().with_variant(Integer, "sqlite")
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("categories", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("added_at", BigInteger),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("id", BigInteger, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("item", Text, ForeignKey("items.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Float),
+    Column("text", Text, nullable=False),
+    Column("at", BigInteger),
+    Column("source", Text, nullable=False),
+    Index("events_id", "id", unique=True),
+    Index("events_user", "user", "seq"),
+    # A number is never given twice, so that "after seq" stays true when the newest rows are erased.
+    sqlite_autoincrement=True,
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+tag_edits = Table(
+    "tag_edits",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("feature", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("polarity", Integer, nullable=False),
+    Column("at", BigInteger),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", Sequence, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt_tokens", Integer, nullable=False),
+    Column("completion_tokens", Integer, nullable=False),
+    Column("ms", Float, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Index("calls_user", "user"),
+    sqlite_autoincrement=True,
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+PERSONAL = (events, profiles, tallies, tag_edits, calls)
+"""Every table with rows about a person; each has a column `user`."""

@@ -1,0 +1,85 @@
+"""How features are called in running text, in English and Chinese. Knows words; knows neither people nor models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.features import kind_of, value_of
+from agent.types import Language
+
+LANGUAGES = {
+    "en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "fr": "French", "de": "German", "it": "Italian",
+    "es": "Spanish", "pt": "Portuguese", "ru": "Russian", "hi": "Hindi", "bn": "Bengali", "fa": "Persian",
+    "sv": "Swedish", "da": "Danish", "no": "Norwegian", "pl": "Polish", "tr": "Turkish", "ar": "Arabic", "th": "Thai",
+    "cn": "Cantonese", "yue": "Cantonese", "fi": "Finnish", "nl": "Dutch", "cs": "Czech", "hu": "Hungarian",
+}  # fmt: skip
+LANGUAGES_ZH = {
+    "en": "英语", "zh": "华语", "ja": "日语", "ko": "韩语", "fr": "法语", "de": "德语", "it": "意大利语", "es": "西班牙语",
+    "pt": "葡萄牙语", "ru": "俄语", "hi": "印地语", "bn": "孟加拉语", "fa": "波斯语", "sv": "瑞典语", "da": "丹麦语",
+    "no": "挪威语", "pl": "波兰语", "tr": "土耳其语", "ar": "阿拉伯语", "th": "泰语", "cn": "粤语", "yue": "粤语",
+}  # fmt: skip
+CATEGORIES_ZH = {
+    "action": "动作", "adventure": "冒险", "animation": "动画", "biography": "传记", "children": "儿童", "comedy": "喜剧",
+    "crime": "犯罪", "documentary": "纪录", "drama": "剧情", "family": "家庭", "fantasy": "奇幻", "film-noir": "黑色电影",
+    "film noir": "黑色电影", "noir": "黑色电影", "history": "历史", "horror": "恐怖", "musical": "歌舞", "music": "音乐",
+    "mystery": "悬疑", "romance": "爱情", "science fiction": "科幻", "sci-fi": "科幻", "sport": "体育", "sports": "体育",
+    "thriller": "惊悚", "war": "战争", "western": "西部", "martial arts": "武侠",
+}  # fmt: skip
+NOUNS_ZH = {"film": "电影", "artist": "艺人", "product": "商品", "book": "书", "anime": "动画", "item": "内容"}
+
+
+def label(feature: str, language: Language = "en") -> str:
+    """The name of a feature as a tag: short, readable, without a claim beyond what was counted."""
+    kind, value = kind_of(feature), value_of(feature)
+    if language == "zh":
+        return {
+            "category": CATEGORIES_ZH.get(value.lower(), value),
+            "decade": f"{value[:-1]}年代",
+            "language": f"{LANGUAGES_ZH.get(value, value)}作品",
+            "price": "低价商品" if value == "low" else "高价商品",
+        }.get(kind, value)
+    return {
+        "language": f"{LANGUAGES.get(value, value)}-language",
+        "price": "low prices" if value == "low" else "high prices",
+    }.get(kind, value)
+
+
+def spoken(feature: str, language: Language = "en") -> str:
+    """The same inside a sentence: "drama" rather than "Drama", "the 1990s" rather than "1990s"."""
+    name, kind = label(feature, language), kind_of(feature)
+    if language == "zh":
+        return name
+    if kind == "decade":
+        return f"the {name}"
+    if kind == "category":
+        return name.lower() if name.count(" ") == 0 and not name.isupper() else name
+    return name
+
+
+def noun(domain: str, language: Language = "en") -> str:
+    """The catalogue's word for one item."""
+    return NOUNS_ZH.get(domain, NOUNS_ZH["item"]) if language == "zh" else domain
+
+
+def plural(word: str) -> str:
+    if word in ("anime", "music"):
+        return word
+    return word[:-1] + "ies" if word.endswith("y") and word[-2] not in "aeiou" else word + "s"
+
+
+def listing(names: Sequence[str], language: Language = "en") -> str:
+    """ "a", "a and b", "a, b and c"; in Chinese "a、b和c"."""
+    if len(names) < 2:
+        return "".join(names)
+    if language == "zh":
+        return f"{'、'.join(names[:-1])}和{names[-1]}"
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def title(name: str, language: Language = "en") -> str:
+    return f"《{name}》" if language == "zh" else name
+
+
+def shown(text: str) -> str:
+    """With a capital letter in front; the rest as it is."""
+    return text[:1].upper() + text[1:]

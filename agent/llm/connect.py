@@ -1,0 +1,117 @@
+"""From the one string that names a language model to the model; the only place that lists the backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import SetupError
+from agent.llm.base import LLM
+
+_LOCAL_CONTEXT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a backend may be told beside its name; None leaves the choice to the backend."""
+
+    cache: Path
+    """Folder for what is made from model files; may be deleted at any time."""
+    context: int | None = None
+    threads: int | None = None
+    gpu_layers: int | None = None
+    api_key: str | None = None
+    timeout_s: float = 60.0
+    concurrency: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    form: str
+    """How a spec of this backend is written."""
+    open: Callable[[str, Options], LLM]
+    """From what follows the colon of the spec."""
+
+
+def connect(
+    spec: str,
+    *,
+    cache: Path,
+    context: int | None = None,
+    threads: int | None = None,
+    gpu_layers: int | None = None,
+    api_key: str | None = None,
+    timeout_s: float = 60.0,
+    concurrency: int = 4,
+) -> LLM:
+    """The model that `spec` names; SetupError when the spec cannot be read or the model cannot be opened.
+
+    `cache`: folder for what is made from model files. `context`, `threads`, `gpu_layers`: for models in this process.
+    `api_key`, `timeout_s` (a whole request, retries included), `concurrency`: for models behind an API.
+    """
+    backend, _, model = spec.partition(":")
+    if backend not in BACKENDS or (":" in BACKENDS[backend].form) != bool(model):
+        forms = ", ".join(known.form for known in BACKENDS.values())
+        raise SetupError(f"{spec!r} names no language model; it can be one of: {forms}")
+    options = Options(cache, context, threads, gpu_layers, api_key, timeout_s, concurrency)
+    return BACKENDS[backend].open(model, options)
+
+
+def _builtin(_: str, options: Options) -> LLM:
+    from agent.llm.weights import builtin
+
+    return _llamacpp(builtin(options.cache), options)
+
+
+def _gguf(model: str, options: Options) -> LLM:
+    from agent.llm.weights import local
+
+    return _llamacpp(local(model), options)
+
+
+def _hub(model: str, options: Options) -> LLM:
+    from agent.llm.weights import hub
+
+    return _llamacpp(hub(model), options)
+
+
+def _llamacpp(path: Path, options: Options) -> LLM:
+    from agent.llm.llamacpp import LlamaCpp
+
+    return LlamaCpp(
+        path, context=options.context or _LOCAL_CONTEXT, threads=options.threads, gpu_layers=options.gpu_layers
+    )
+
+
+def _openai(model: str, options: Options) -> LLM:
+    from agent.llm.openai import DEFAULT_CONTEXT, OpenAI
+
+    base_url = None
+    if model.startswith(("http://", "https://")):
+        base_url, _, model = model.partition("#")
+        if not model:
+            raise SetupError(f"which model at {base_url}? Write openai:{base_url}#MODEL")
+    return OpenAI(
+        model,
+        base_url=base_url,
+        api_key=options.api_key,
+        timeout_s=options.timeout_s,
+        concurrency=options.concurrency,
+        context=options.context or DEFAULT_CONTEXT,
+    )
+
+
+def _none(_: str, options: Options) -> LLM:
+    from agent.llm.scripted import NoModel
+
+    return NoModel()
+
+
+BACKENDS = {
+    "builtin": Backend("builtin", _builtin),
+    "gguf": Backend("gguf:/path/file.gguf", _gguf),
+    "hf": Backend("hf:OWNER/REPO:FILE", _hub),
+    "openai": Backend("openai:MODEL or openai:http://host:port/v1#MODEL", _openai),
+    "none": Backend("none", _none),
+}

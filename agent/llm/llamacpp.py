@@ -1,0 +1,206 @@
+"""A GGUF model inside this process, by llama.cpp; joins the chat template, the grammar and the scheduler.
+
+Knows nothing of prompts, people or where model files come from.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import LLMError, Refused, SetupError
+from agent.llm.base import Chat, Completion, Schema
+from agent.llm.chat_template import ChatTemplate
+from agent.llm.grammar import gbnf
+from agent.llm.sampling import Pick
+from agent.llm.scheduler import Finished, Request, Scheduler, Tokens, common
+from agent.llm.scripted import normalised
+from agent.llm.tokens import refuse_overflow
+
+if TYPE_CHECKING:
+    from agent.llm.native import Grammar, Native
+
+_CAPABLE_FROM = 2_500_000_000  # parameters: what is sold as "3B" starts about here
+_GRAMMARS = 64
+_MOST_THREADS = 8
+_ALL_LAYERS = -1
+
+
+class LlamaCpp:
+    """The model file `path`, ready to chat. Any thread may call any method; all of them share one engine.
+
+    `context`: tokens that prompt and answer may take together, and at the same time the room that all requests in
+    progress share; no more than the model was trained on. `threads`: see `default_threads`. `gpu_layers`: how many
+    layers a GPU holds; by default all of them when this build of llama.cpp has one, which `gpu` tells.
+    Raises SetupError when the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int = 4096,
+        threads: int | None = None,
+        gpu_layers: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        from agent.llm.native import Native, library
+
+        offload = bool(library().llama_supports_gpu_offload())
+        layers = (_ALL_LAYERS if offload else 0) if gpu_layers is None else gpu_layers
+        self._native: Native = Native(path, cells=context, threads=threads or default_threads(), gpu_layers=layers)
+        source = self._native.chat_template
+        if source is None:
+            self._native.close()
+            raise SetupError(f"{str(path)!r} has no chat template: use a model tuned for chat (often called Instruct)")
+        self.name = name or path.stem
+        self.gpu = offload and layers != 0
+        self.capable = self._native.parameters >= _CAPABLE_FROM
+        self.context = min(self._native.cells, self._native.trained_context)
+        self._template = ChatTemplate(source, bos=self._native.bos_spelling, eos=self._native.eos_spelling)
+        self._grammars: OrderedDict[str, Grammar] = OrderedDict()
+        self._building = threading.Lock()  # guards _grammars
+        self._scheduler = Scheduler(self._native)
+
+    def count_tokens(self, text: str) -> int:
+        return len(self._data(text))
+
+    def generate(
+        self,
+        chats: Sequence[Chat],
+        *,
+        schema: Schema | None = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[Completion]:
+        started = time.perf_counter()
+        prompts = self._prompts(chats, max_tokens)
+        shared = _shared(prompts)
+        requests = [
+            Request(prompt, max_tokens, self._pick(schema, temperature, seed), shared=shared) for prompt in prompts
+        ]
+        self._scheduler.submit(requests)
+        try:
+            return [self._completion(request, started) for request in requests]
+        finally:
+            self._scheduler.cancel(requests)
+
+    def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
+        (prompt,) = self._prompts([chat], max_tokens)
+        request = Request(prompt, max_tokens, self._pick(None, temperature, seed))
+        self._scheduler.submit([request])
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        try:
+            while not isinstance(result := request.results.get(), Finished):
+                if isinstance(result, LLMError):
+                    raise result
+                if text := decoder.decode(self._native.piece(result)):
+                    yield text
+            if text := decoder.decode(b"", True):
+                yield text
+        finally:
+            self._scheduler.cancel([request])
+
+    def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
+        if not all(choices):
+            raise Refused("an empty text cannot be chosen")
+        options = tuple(tuple(self._data(choice)) for choice in choices)
+        if len(set(options)) < len(options):
+            raise Refused(f"the choices {list(choices)} are not all different")
+        if not options:
+            return [[] for _ in chats]
+        room = Request((), choices=options).reserve
+        prompts = self._prompts(chats, room + 1)
+        shared = _shared(prompts)
+        requests = [Request(prompt, choices=options, shared=shared) for prompt in prompts]
+        self._scheduler.submit(requests)
+        try:
+            return [normalised(_last(request).scores) for request in requests]
+        finally:
+            self._scheduler.cancel(requests)
+
+    def close(self) -> None:
+        """Free the model; requests under way end in Unavailable, later ones are Refused."""
+        self._scheduler.close()
+
+    def prompt_tokens(self, chat: Chat) -> tuple[int, ...]:
+        """What the model reads for `chat`: the template's marks as control tokens, everything said as plain text."""
+        tokens: list[int] = []
+        for span in self._template.spans(chat):
+            tokens += self._data(span.text) if span.is_data else self._native.tokenise(span.text, markup=True)
+        if self._native.bos is not None and tokens[:1] != [self._native.bos]:
+            tokens.insert(0, self._native.bos)
+        return tuple(tokens)
+
+    def _data(self, text: str) -> list[int]:
+        return self._native.tokenise(text, markup=False)
+
+    def _prompts(self, chats: Sequence[Chat], answer: int) -> list[Tokens]:
+        prompts = [self.prompt_tokens(chat) for chat in chats]
+        for prompt in prompts:
+            refuse_overflow(len(prompt), answer, self.context)
+        return prompts
+
+    def _pick(self, schema: Schema | None, temperature: float, seed: int) -> Pick:
+        return Pick(
+            ends=self._native.ends,
+            piece=self._native.piece,
+            temperature=temperature,
+            seed=seed,
+            grammar=self._grammar(schema) if schema is not None else None,
+        )
+
+    def _grammar(self, schema: Schema) -> Grammar:
+        key = json.dumps(schema)
+        with self._building:
+            if key not in self._grammars:
+                grammar = self._native.grammar(gbnf(schema))
+                if grammar is None:
+                    raise Refused("llama.cpp cannot parse the grammar of this schema")
+                self._grammars[key] = grammar
+                if len(self._grammars) > _GRAMMARS:
+                    self._grammars.popitem(last=False)[1].close()
+            self._grammars.move_to_end(key)
+            return self._grammars[key].clone()
+
+    def _completion(self, request: Request, started: float) -> Completion:
+        tokens = []
+        while not isinstance(result := request.results.get(), Finished):
+            if isinstance(result, LLMError):
+                raise result
+            tokens.append(result)
+        return Completion(
+            text=b"".join(map(self._native.piece, tokens)).decode("utf-8", "replace"),
+            finish=result.reason,
+            prompt_tokens=len(request.prompt),
+            completion_tokens=len(tokens),
+            ms=(time.perf_counter() - started) * 1000,
+        )
+
+
+def default_threads() -> int:
+    """One thread per core that this process may use, at most eight."""
+    return max(1, min(len(os.sched_getaffinity(0)), _MOST_THREADS))
+
+
+def _last(request: Request) -> Finished:
+    result = request.results.get()
+    if isinstance(result, Finished):
+        return result
+    raise result if isinstance(result, LLMError) else TypeError(f"a score was expected, not the token {result}")
+
+
+def _shared(prompts: Sequence[Tokens]) -> int:
+    """How many leading tokens all of several prompts have in common."""
+    if len(prompts) < 2:
+        return 0
+    # The common beginning of all is that of the least and the greatest.
+    return common(min(prompts), max(prompts))

@@ -1,0 +1,144 @@
+"""The profile of one person: built from their history, kept, and updated from the events since the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from agent.ask import Ask
+from agent.errors import UnknownUser
+from agent.features import Population
+from agent.history.store import Store
+from agent.llm.base import LLM
+from agent.persona import naming, reading, writing
+from agent.persona.evidence import evidence
+from agent.persona.tally import Tally, add
+from agent.types import Item, Language, Profile, Provenance, Sentiment, Tag
+
+PART = 500
+"""Events that are read at a time, so that a history of any length fits into memory and model."""
+
+Neighbours = Callable[[Sequence[str], Sequence[str]], list[Item]]
+"""(liked item ids, ids to leave out) -> items close to them."""
+
+
+def no_neighbours(liked: Sequence[str], leave_out: Sequence[str]) -> list[Item]:
+    """What a profile without an index knows of unseen items: nothing."""
+    return []
+
+
+@dataclass(frozen=True)
+class Profiler:
+    """history -> profile. `domain` is the catalogue's word for an item, e.g. "film"."""
+
+    store: Store
+    llm: LLM
+    population: Population
+    domain: str = "item"
+    language: Language = "en"
+    """For people who write nothing themselves."""
+    near: Neighbours = no_neighbours
+
+    def __call__(self, user: str, *, rebuild: bool = False) -> Profile:
+        """The profile as of the last event: the kept one if nothing happened since, else updated and kept.
+
+        Raises UnknownUser for somebody who has no events and whom nobody has described.
+        """
+        kept = None if rebuild else self.store.profile(user)
+        seq = self.store.last_seq(user)
+        edits = self.store.edits(user)
+        if not seq and not edits and not self.store.has_user(user):
+            raise UnknownUser(f"nobody is called {user!r} in the history; `rapport import` brings people in")
+        if kept and self.store.profile_seq(user) == seq and not self._edited_since(kept, user):
+            return kept
+        tally, fresh = (None, None) if rebuild else (self._tally(user), kept)
+        return self._build(user, seq, tally or Tally(), fresh)
+
+    def blank(self, user: str) -> Profile:
+        """Of somebody about whom nothing is known; it is not kept."""
+        who = writing.Portrait((), (), (), 0, self.domain, self.language)
+        return Profile(user=user, persona=writing.template(who), language=self.language)
+
+    def _edited_since(self, kept: Profile, user: str) -> bool:
+        return naming.edited(kept.tags, self.store.edits(user)) != kept.tags
+
+    def _tally(self, user: str) -> Tally | None:
+        body = self.store.tally(user)
+        return Tally.model_validate_json(body) if body else None
+
+    def _build(self, user: str, seq: int, tally: Tally, kept: Profile | None) -> Profile:
+        ask = Ask(self.llm, self.store.log_call, user)
+        events = self.store.events_after(user, tally.seq, seq)
+        language = reading.language_of(events, kept.language if kept else self.language)
+        feelings = kept.sentiment if kept else Sentiment()
+        read_parts = []
+        for start in range(0, len(events), PART):
+            part = events[start : start + PART]
+            read = reading.read(part, ask, language)
+            read_parts.append(read)
+            said = reading.sentiment(part, read.feelings)
+            feelings = Sentiment(
+                feelings.positive + said.positive, feelings.neutral + said.neutral, feelings.negative + said.negative
+            )
+            items = self.store.items({event.item for event in part})
+            tally = add(tally, part, items, self.population, read.feelings, read.quotes, seq)
+        found = evidence(tally, self.population)
+        liked = sorted(
+            (mark for mark in tally.marks.values() if mark.preference > 0.3), key=lambda mark: -mark.preference
+        )
+        items = self.store.items({mark.item for one in found for mark in one.marks} | {m.item for m in liked[:40]})
+        titles = {id: item.title for id, item in items.items()}
+        named = naming.name(found, titles, ask, language, self.domain)
+        near = self.near([mark.item for mark in liked[:20]], list(tally.marks)) if liked else []
+        guesses = naming.latent(tally, near, named.tags, self.population, language)
+        tags = naming.edited((*named.tags, *guesses), self.store.edits(user))
+        tags = naming.proven(tags, self._receipts(user, tags))
+        who = writing.portrait(tags, tally, items, self.domain, language)
+        persona = writing.write(who, tally, ask)
+        profile = Profile(
+            user=user,
+            tags=tags,
+            persona=persona.text,
+            persona_by=persona.by,
+            sentiment=feelings,
+            language=language,
+            questions=questions(tags, language),
+            version=(kept.version if kept else self._last_version(user)) + 1,
+            events=tally.events,
+            as_of=tally.at,
+            provenance=Provenance(
+                model=self.llm.name,
+                prompts=tuple(
+                    dict.fromkeys((*(p for r in read_parts for p in r.prompts), *named.prompts, *persona.prompts))
+                ),
+                prompt_tokens=sum(r.tokens for r in read_parts) + named.prompt_tokens + persona.prompt_tokens,
+                completion_tokens=named.completion_tokens + persona.completion_tokens,
+                ms=round(sum(r.ms for r in read_parts) + named.ms + persona.ms, 1),
+                profile_version=(kept.version if kept else self._last_version(user)) + 1,
+                notes=notes_of(read_parts, named, persona),
+            ),
+        )
+        self.store.save_profile(profile, tally.seq, tally.model_dump_json())
+        return profile
+
+    def _receipts(self, user: str, tags: Sequence[Tag]) -> dict:
+        wanted = {receipt.event for tag in tags for receipt in tag.receipts}
+        return {event.id: event for event in self.store.events_by_id(user, wanted)}
+
+    def _last_version(self, user: str) -> int:
+        known = self.store.profile(user)
+        return known.version if known else 0
+
+
+def questions(tags: Sequence[Tag], language: Language) -> tuple[str, ...]:
+    """What would be worth asking: whether a guess is right."""
+    ask = {"en": "Would you like to see more of “{}”?", "zh": "想多看看“{}”吗？"}[language]
+    return tuple(ask.format(tag.name) for tag in tags if tag.kind == "latent")
+
+
+def notes_of(read: Sequence[reading.Reading], named: naming.Named, persona: writing.Written) -> tuple[str, ...]:
+    notes = [note for one in read for note in one.notes] + list(named.notes)
+    if persona.problems:
+        refused = "; ".join(dict.fromkeys(persona.problems))[:300]
+        notes.append(f"{'persona by template' if persona.by == 'template' else 'first persona refused'}: {refused}")
+    return tuple(dict.fromkeys(notes))

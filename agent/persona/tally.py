@@ -1,0 +1,185 @@
+"""A history added up, feature by feature, so that new events are added to it rather than everything counted again.
+
+Masses decay by half every HALF_LIFE_DAYS, which is the same whether events come in one part or in many. Linear in the
+events that are added. Knows no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from agent.features import Population, features
+from agent.types import Event, EventKind, Item
+
+HALF_LIFE_DAYS = 1000.0
+"""An event this much older than the person's last one counts half."""
+NEUTRAL = 0.05
+"""Preferences between -NEUTRAL and NEUTRAL are neither liking nor disliking."""
+KEPT = 8
+"""Items remembered for each feature, as receipts."""
+IMPLICIT = {"like": 1.0, "dislike": -1.0, "purchase": 0.6, "cart": 0.35, "view": 0.3, "click": 0.15, "skip": -0.5}
+
+
+class Mark(BaseModel, frozen=True):
+    """How a person took to one item, all their events with it together."""
+
+    event: int
+    """The event that says most: a review before a rating before the rest."""
+    item: str
+    preference: float
+    """-1 (could not stand it) to 1 (loved it)."""
+    at: datetime | None = None
+    quote: str = ""
+    stars: float | None = None
+    kind: EventKind = "view"
+
+
+class Side(BaseModel):
+    """One feature in one history."""
+
+    liked: float = 0.0
+    """Decayed sum of preferences of liked items that have it."""
+    disliked: float = 0.0
+    likes: int = 0
+    dislikes: int = 0
+    met: int = 0
+    """Items with it, liked, disliked and neither."""
+    items: list[str] = []
+    """Up to KEPT of its items, strongest opinion first."""
+
+
+class Tally(BaseModel):
+    """Everything that is counted about one person. `seq` is the last event of the store that is in it."""
+
+    seq: int = 0
+    events: int = 0
+    at: datetime | None = None
+    """Time of the last event, the reference of the decay."""
+    stars: int = 0
+    stars_sum: float = 0.0
+    most_plays: float = 1.0
+    whole: Side = Side()
+    """All items together."""
+    features: dict[str, Side] = {}
+    marks: dict[str, Mark] = {}
+
+    @property
+    def mean_stars(self) -> float:
+        return self.stars_sum / self.stars if self.stars else 3.5
+
+
+def add(
+    tally: Tally,
+    events: Sequence[Event],
+    items: Mapping[str, Item],
+    population: Population,
+    feelings: Mapping[int, float],
+    quotes: Mapping[int, str],
+    seq: int,
+) -> Tally:
+    """`tally` with `events` (oldest first) added; the argument is left as it is.
+
+    `items`: the catalogue entries of the events, and of no others. `feelings`: event id -> sentiment of its text, -1 to
+    1. `quotes`: event id -> the words worth quoting.
+    """
+    new = tally.model_copy(deep=True)
+    new.seq, new.events = seq, tally.events + len(events)
+    for event in events:
+        if event.kind in ("rating", "review") and event.value is not None:
+            new.stars += 1
+            new.stars_sum += event.value
+        if event.kind == "play":
+            new.most_plays = max(new.most_plays, event.value or 1.0)
+    advance(new, max((event.at for event in events if event.at), default=None))
+    for event in events:
+        item = items.get(event.item)
+        if item is None or not item.title or event.kind == "search":
+            continue
+        opinion = preference(event, new.mean_stars, new.most_plays, feelings.get(event.id))
+        mark = Mark(
+            event=event.id,
+            item=item.id,
+            preference=round(opinion, 4),
+            at=event.at,
+            quote=quotes.get(event.id, ""),
+            stars=event.value if event.kind in ("rating", "review") else None,
+            kind=event.kind,
+        )
+        own = features(item, population)
+        if earlier := new.marks.get(item.id):
+            mark = stronger(earlier, mark)
+            contribute(new, earlier, own, -1)
+        contribute(new, mark, own, 1)
+        new.marks[item.id] = mark
+    return new
+
+
+def advance(tally: Tally, to: datetime | None) -> None:
+    """Move the reference time forward, and decay what was there before."""
+    if to is None or (tally.at is not None and to <= tally.at):
+        return
+    if tally.at is not None:
+        factor = 0.5 ** ((to - tally.at).total_seconds() / 86_400 / HALF_LIFE_DAYS)
+        for side in (tally.whole, *tally.features.values()):
+            side.liked *= factor
+            side.disliked *= factor
+    tally.at = to
+
+
+def contribute(tally: Tally, mark: Mark, own: Sequence[str], sign: int) -> None:
+    """Add (+1) or take back (-1) one item's part in every feature."""
+    age = 0.0 if tally.at is None or mark.at is None else (tally.at - mark.at).total_seconds() / 86_400
+    mass = sign * abs(mark.preference) * 0.5 ** (age / HALF_LIFE_DAYS)
+    for side in (tally.whole, *(tally.features.setdefault(feature, Side()) for feature in own)):
+        side.met += sign
+        if mark.preference > NEUTRAL:
+            side.liked += mass
+            side.likes += sign
+        elif mark.preference < -NEUTRAL:
+            side.disliked += mass
+            side.dislikes += sign
+        if side is not tally.whole:
+            keep(side, mark, tally.marks, sign)
+
+
+def keep(side: Side, mark: Mark, marks: Mapping[str, Mark], sign: int) -> None:
+    others = [item for item in side.items if item != mark.item]
+    if sign < 0:
+        side.items = others
+        return
+    strengths = {item: abs(marks[item].preference) + 0.2 * bool(marks[item].quote) for item in others}
+    strengths[mark.item] = abs(mark.preference) + 0.2 * bool(mark.quote)
+    # Newest first among equals: the receipt that a person will remember.
+    side.items = sorted([mark.item, *others], key=lambda item: -strengths[item])[:KEPT]
+
+
+def stronger(earlier: Mark, later: Mark) -> Mark:
+    """What two events with one item say together: words before stars before the rest, then the later one."""
+    if later.stars is None and earlier.stars is not None and not later.quote:
+        return earlier
+    if later.stars is None and earlier.stars is None and abs(earlier.preference) > abs(later.preference):
+        return earlier
+    if earlier.quote and not later.quote and (earlier.preference > 0) == (later.preference > 0):
+        return later.model_copy(update={"event": earlier.event, "quote": earlier.quote, "kind": earlier.kind})
+    return later
+
+
+def preference(event: Event, mean: float, most_plays: float, feeling: float | None) -> float:
+    """How much one event says the person liked the item, -1 to 1.
+
+    Stars count mostly by themselves (3 is neutral) and partly against the person's own mean, because some people give
+    five to everything and some to nothing.
+    """
+    if event.kind in ("rating", "review") and event.value is not None:
+        absolute = (event.value - 3.0) / 2.0
+        relative = max(-1.0, min(1.0, (event.value - mean) / 1.5))
+        return max(-1.0, min(1.0, 0.6 * absolute + 0.4 * relative))
+    if event.kind == "review":
+        return feeling if feeling is not None else 0.1
+    if event.kind == "play":
+        return 0.15 + 0.75 * math.log1p(event.value or 1.0) / math.log1p(max(most_plays, 1.0))
+    return IMPLICIT.get(event.kind, 0.0)

@@ -1,0 +1,254 @@
+"""The persona: the model words the evidence, the check holds it to the facts, a template writes it when that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.ask import Ask
+from agent.errors import BadCompletion, LLMError
+from agent.features import kind_of, value_of
+from agent.grounding.check import Rules, check, plain
+from agent.grounding.facts import Facts, numbers_in, stars
+from agent.labels import label, listing, noun, plural, shown, spoken, title
+from agent.persona.tally import Tally
+from agent.types import Item, Language, Tag
+
+MAX_CHARS = 280
+FAVOURITE = 0.5
+"""A liking of at least this is a favourite."""
+MAX_TITLE = 60
+TRIES = (0.0, 0.5, 0.7)
+"""Temperatures: the likeliest text first, then two others if the check refuses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """What a persona is written from: everything it may say, and no more."""
+
+    likes: tuple[Tag, ...]
+    dislikes: tuple[Tag, ...]
+    favourites: tuple[Item, ...]
+    events: int
+    domain: str
+    language: Language
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A text that passed the check, who wrote it, and what it took."""
+
+    text: str
+    by: Literal["model", "template"]
+    prompts: tuple[str, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    ms: float = 0.0
+    problems: tuple[str, ...] = ()
+    """Why the model's texts were refused, if they were."""
+
+
+def portrait(tags: Sequence[Tag], tally: Tally, items: Mapping[str, Item], domain: str, language: Language) -> Portrait:
+    """The strongest of each kind of like, so that one kind does not fill the text, two dislikes, two favourites."""
+    likes: list[Tag] = []
+    seen: dict[str, int] = {}
+    room = {"category": 3, "creator": 2, "word": 2, "decade": 1, "language": 1, "price": 1, "": 3}
+    for tag in tags:
+        kind = kind_of(tag.feature)
+        if tag.polarity > 0 and tag.kind != "latent" and seen.get(kind, 0) < room[kind]:
+            seen[kind] = seen.get(kind, 0) + 1
+            likes.append(tag)
+    dislikes = [tag for tag in tags if tag.polarity < 0 and kind_of(tag.feature) != "price"]
+    loved = sorted(
+        (mark for mark in tally.marks.values() if mark.preference >= FAVOURITE and mark.item in items),
+        key=lambda mark: (-mark.preference, -(mark.at.timestamp() if mark.at else 0.0)),
+    )
+    favourites = [items[mark.item] for mark in loved if len(items[mark.item].title) <= MAX_TITLE]
+    return Portrait(tuple(likes[:5]), tuple(dislikes[:2]), tuple(favourites[:2]), tally.events, domain, language)
+
+
+def write(who: Portrait, tally: Tally, ask: Ask) -> Written:
+    """The persona of `who`. Never raises because of the model: the template speaks then."""
+    if not who.likes and not who.dislikes:
+        return Written(template(who), "template")
+    facts, lines = facts_of(who, tally), lines_of(who, tally)
+    rules = Rules(MAX_CHARS, who.language)
+    problems: list[str] = []
+    prompt, asked, answered, ms = (), 0, 0, 0.0
+    for attempt, temperature in enumerate(TRIES):
+        try:
+            (answer,) = ask.write(
+                "persona",
+                [{"facts": lines}],
+                language=who.language,
+                max_tokens=90,
+                temperature=temperature,
+                seed=attempt,
+            )
+        except LLMError as error:
+            problems.append(type(error).__name__)
+            break
+        if isinstance(answer, BadCompletion):
+            problems.append(str(answer))
+            continue
+        prompt = (answer.prompt,)
+        asked, answered, ms = asked + answer.prompt_tokens, answered + answer.completion_tokens, ms + answer.ms
+        text = plain(answer.value)
+        found = check(text, facts, rules) or incomplete(text, who)
+        if not found:
+            return Written(text, "model", prompt, asked, answered, ms, tuple(problems))
+        problems += found
+    return Written(template(who), "template", prompt, asked, answered, ms, tuple(problems))
+
+
+def incomplete(text: str, who: Portrait) -> list[str]:
+    """A persona that leaves out the strongest interest is true and useless."""
+    said = text.casefold()
+    if any(
+        tag.name.casefold() in said or spoken(tag.feature, who.language).casefold() in said for tag in who.likes[:3]
+    ):
+        return []
+    return ["names none of the three strongest interests"] if who.likes else []
+
+
+def facts_of(who: Portrait, tally: Tally) -> Facts:
+    likes, dislikes = terms_of(who.likes, who.language), terms_of(who.dislikes, who.language)
+    makers = [value_of(tag.feature) for tag in (*who.likes, *who.dislikes) if kind_of(tag.feature) == "creator"]
+    return Facts(
+        known={item.title: numbers_of(item) | stars(tally.marks[item.id].stars) for item in who.favourites},
+        liked=frozenset(item.title for item in who.favourites),
+        makers={maker: frozenset(item.title for item in who.favourites if maker in creators(item)) for maker in makers},
+        terms=likes | {noun(who.domain, who.language), plural(noun(who.domain))},
+        aversions=dislikes,
+        numbers=numbers_in(*likes, *dislikes, str(who.events)),
+    )
+
+
+def terms_of(tags: Sequence[Tag], language: Language) -> frozenset[str]:
+    """Every way in which the interests may be called."""
+    return frozenset(
+        text
+        for tag in tags
+        for text in (tag.name, label(tag.feature, language), spoken(tag.feature, language), value_of(tag.feature))
+        if text
+    )
+
+
+def numbers_of(item: Item) -> frozenset[str]:
+    return numbers_in(item.title, str(item.attributes.get("year", "")))
+
+
+def creators(item: Item) -> tuple[str, ...]:
+    made = item.attributes.get("creator", ())
+    return (made,) if isinstance(made, str) else tuple(made) if isinstance(made, tuple) else ()
+
+
+def lines_of(who: Portrait, tally: Tally) -> list[str]:
+    """The facts as the model sees them, numbered."""
+    zh = who.language == "zh"
+
+    def numbered(tags: Sequence[Tag], start: int) -> str:
+        support = [tally.features.get(tag.feature) for tag in tags]
+        return " ".join(
+            f"[{number}] {spoken(tag.feature, who.language) or tag.name}"
+            + (f" ({side.likes if tag.polarity > 0 else side.dislikes})" if side else "")
+            for number, (tag, side) in enumerate(zip(tags, support, strict=True), start)
+        )
+
+    nothing = "暂无" if zh else "nothing known"
+    names = [title(item.title, who.language) for item in who.favourites]
+    return [
+        ("喜欢：" if zh else "Likes: ") + (numbered(who.likes, 1) or nothing),
+        ("最爱：" if zh else "Favourites: ") + (("、" if zh else ", ").join(names) or nothing),
+        ("不喜欢：" if zh else "Dislikes: ") + (numbered(who.dislikes, len(who.likes) + 1) or nothing),
+    ]
+
+
+def template(who: Portrait) -> str:
+    """The persona in the project's own grammar: true by construction, bounded in length."""
+    return (template_zh if who.language == "zh" else template_en)(who)
+
+
+def template_en(who: Portrait) -> str:
+    things = plural(who.domain)
+    if not who.likes and not who.dislikes:
+        return f"Too little is known yet: {who.events or 'no'} event{'s' * (who.events != 1)}, and nothing stands out."
+    by_kind = kinds(who.likes)
+    tastes = [spoken(tag.feature) or tag.name for tag in (*by_kind["stated"], *by_kind["category"])]
+    tongue = [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
+    makers = [value_of(tag.feature) for tag in by_kind["creator"]]
+    themes = [value_of(tag.feature) for tag in by_kind["word"]]
+    decade = [spoken(tag.feature) for tag in by_kind["decade"]]
+    openings = ("Mostly drawn to {}", "Keeps coming back to {}", "Has a clear liking for {}")
+    opening = openings[sum(map(ord, "".join(tastes + makers))) % len(openings)]
+    sentences = []
+    main = tastes + tongue or ([f"{things} by {listing(makers)}"] if makers else [])
+    if not main and decade:
+        main, decade = [f"{things} from {decade[0]}"], []
+    if main:
+        text = opening.format(listing(main))
+        if decade:
+            text += f", above all from {decade[0]}"
+        if makers and (tastes or tongue):
+            text += (
+                f", and to {listing(makers)}"
+                if "drawn" in opening or "back" in opening
+                else f", and for {listing(makers)}"
+            )
+        sentences.append(text)
+    if themes:
+        sentences.append(f"{'Recurring themes' if len(themes) > 1 else 'A recurring theme'}: {listing(themes)}")
+    if by_kind["price"]:
+        sentences.append(f"Tends to choose {label(by_kind['price'][0].feature)}")
+    if who.favourites:
+        names = [item.title for item in who.favourites]
+        sentences.append(f"{listing(names)} {'are favourites' if len(names) > 1 else 'is a favourite'}")
+    if who.dislikes:
+        sentences.append(f"Tends not to like {listing([spoken(tag.feature) or tag.name for tag in who.dislikes])}")
+    if who.events <= 5:
+        sentences.insert(0, f"Little is known yet ({who.events} event{'s' * (who.events != 1)})")
+    return bounded([f"{shown(one)}." for one in sentences], " ")
+
+
+def template_zh(who: Portrait) -> str:
+    if not who.likes and not who.dislikes:
+        return f"了解还太少：只有{who.events}条记录，暂无突出的偏好。"
+    by_kind = kinds(who.likes)
+    tastes = [label(tag.feature, "zh") or tag.name for tag in (*by_kind["stated"], *by_kind["category"])]
+    tastes += [label(tag.feature, "zh") for tag in (*by_kind["language"], *by_kind["decade"], *by_kind["price"])]
+    makers = [value_of(tag.feature) for tag in by_kind["creator"]]
+    sentences = []
+    if tastes:
+        sentences.append(
+            f"主要喜欢{listing(tastes, 'zh')}" + (f"，偏爱{listing(makers, 'zh')}的作品" if makers else "")
+        )
+    elif makers:
+        sentences.append(f"偏爱{listing(makers, 'zh')}的作品")
+    if by_kind["word"]:
+        sentences.append(f"常见主题：{listing([value_of(tag.feature) for tag in by_kind['word']], 'zh')}")
+    if who.favourites:
+        sentences.append(f"最爱{listing([title(item.title, 'zh') for item in who.favourites], 'zh')}")
+    if who.dislikes:
+        sentences.append(f"不太喜欢{listing([label(tag.feature, 'zh') or tag.name for tag in who.dislikes], 'zh')}")
+    if who.events <= 5:
+        sentences.insert(0, f"了解还不多（{who.events}条记录）")
+    return bounded([f"{one}。" for one in sentences], "")
+
+
+def kinds(tags: Sequence[Tag]) -> dict[str, list[Tag]]:
+    sorted_out: dict[str, list[Tag]] = {
+        kind: [] for kind in ("stated", "category", "creator", "word", "decade", "language", "price")
+    }
+    for tag in tags:
+        sorted_out[kind_of(tag.feature) if tag.feature else "stated"].append(tag)
+    return sorted_out
+
+
+def bounded(sentences: Sequence[str], joint: str) -> str:
+    """As many of the first sentences as MAX_CHARS hold."""
+    text = sentences[0]
+    for sentence in sentences[1:]:
+        if len(text) + len(joint) + len(sentence) <= MAX_CHARS:
+            text += joint + sentence
+    return text

@@ -1,0 +1,1 @@
+"""A person's rights: their data out, and gone."""

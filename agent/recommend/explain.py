@@ -1,0 +1,368 @@
+"""Why this item, for this person, in one short sentence with receipts: worded by the model, held to the facts by code.
+
+What the model may use is found first: what item and person have in common, and which of the person's own items it is
+close to. A sentence that says anything else is not shown; a template says it then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from agent.ask import Ask
+from agent.errors import BadCompletion, LLMError
+from agent.features import Population, features, kind_of
+from agent.grounding.check import Rules, check, plain
+from agent.grounding.facts import Facts, numbers_in, stars
+from agent.labels import label, listing, noun, plural, shown, spoken, title
+from agent.persona.tally import Mark, Tally
+from agent.persona.writing import creators
+from agent.recommend.catalogue import headline
+from agent.types import Candidate, Event, Item, Language, Profile, Receipt, Tag
+
+MAX_CHARS = 220
+MAX_TITLE = 80
+COMMON = 3
+"""Features named at most."""
+CLOSE = 2
+"""Items of the person's own history named at most."""
+LIKED = 0.25
+"""Preference from which on an item may be called liked."""
+
+
+class Popularity(Protocol):
+    @property
+    def positive(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything that may be said about one item and one person."""
+
+    candidate: Candidate
+    common: tuple[str, ...]
+    """Features that the item has and the person is known to like."""
+    against: tuple[str, ...]
+    """Features that the item has and the person is known not to like."""
+    guessed: str
+    """The latent interest (feature) that it is here for; "" for an observed one."""
+    close: tuple[tuple[Item, Mark], ...]
+    """Liked items of the person's history that the item is close to."""
+    receipts: tuple[Receipt, ...]
+    fans: int
+    """Events of everybody that say yes to the item."""
+    words: str
+    """What the person asked for, if that found it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One sentence that passed the check."""
+
+    text: str
+    by: Literal["model", "template"]
+    receipts: tuple[Receipt, ...]
+    explored: bool
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """One Reason per candidate, in order, and what they took."""
+
+    reasons: tuple[Reason, ...]
+    prompts: tuple[str, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    ms: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explain:
+    """candidates -> reasons. `items` finds catalogue entries; `domain` is the catalogue's word for an item."""
+
+    items: Callable[[Sequence[str]], Mapping[str, Item]]
+    popularity: Mapping[str, Popularity]
+    population: Population
+    domain: str = "item"
+
+    def __call__(
+        self,
+        candidates: Sequence[Candidate],
+        profile: Profile,
+        tally: Tally,
+        events: Sequence[Event],
+        ask: Ask,
+        words: str = "",
+        language: Language = "en",
+    ) -> Reasons:
+        """A reason for every candidate. Never raises because of the model: the template speaks then.
+
+        `events`: all of the person's; what is not among them is no receipt.
+        """
+        cases = self.cases(candidates, profile, proven(tally, events), words)
+        written, cost = self._written(cases, ask, language)
+        reasons = []
+        for case in cases:
+            text, problems = written.get(case.candidate.item.id, ("", ("not asked",)))
+            explored = bool(case.guessed)
+            if text and not problems:
+                reasons.append(Reason(text, "model", case.receipts, explored))
+            else:
+                told = template(case, language, self.domain)
+                reasons.append(Reason(told, "template", case.receipts, explored, tuple(problems)))
+        return replace(cost, reasons=tuple(reasons))
+
+    def cases(self, candidates: Sequence[Candidate], profile: Profile, tally: Tally, words: str) -> list[Case]:
+        """What may be said about each candidate, every one of this person alone."""
+        likes = {tag.feature: tag for tag in profile.tags if tag.polarity > 0 and tag.kind != "latent" and tag.feature}
+        dislikes = {tag.feature: tag for tag in profile.tags if tag.polarity < 0 and tag.feature}
+        guesses = {tag.feature: tag for tag in profile.tags if tag.kind == "latent"}
+        mine = self.items([mark.item for mark in liked_marks(tally, likes.values(), candidates)])
+        return [self._case(one, likes, dislikes, guesses, mine, tally, words) for one in candidates]
+
+    def _case(
+        self,
+        candidate: Candidate,
+        likes: Mapping[str, Tag],
+        dislikes: Mapping[str, Tag],
+        guesses: Mapping[str, Tag],
+        mine: Mapping[str, Item],
+        tally: Tally,
+        words: str,
+    ) -> Case:
+        own = features(candidate.item, self.population)
+        common = sorted((f for f in own if f in likes), key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[
+            :COMMON
+        ]
+        against = [f for f in own if f in dislikes][:2]
+        voters = [source.retriever for source in candidate.sources]
+        guessed = next((f for f in own if f in guesses and f"explore:{guesses[f].name}" in voters and not common), "")
+        close = self._close(candidate, common, mine, tally)
+        receipts = [receipt(mark) for _, mark in close]
+        if not receipts and (guessed or common):
+            receipts = list((guesses[guessed] if guessed else likes[common[0]]).receipts[:2])
+        if against:
+            receipts += dislikes[against[0]].receipts[:1]
+        stats = self.popularity.get(candidate.item.id)
+        return Case(
+            candidate=candidate,
+            common=tuple(common),
+            against=tuple(against),
+            guessed=guessed,
+            close=tuple(close),
+            receipts=tuple(dict.fromkeys(receipts)),
+            fans=stats.positive if stats else 0,
+            words=words if "words" in voters else "",
+        )
+
+    def _close(
+        self, candidate: Candidate, common: Sequence[str], mine: Mapping[str, Item], tally: Tally
+    ) -> list[tuple[Item, Mark]]:
+        """Liked items that retrieval found this one by, or that share most of what is in common; best liked first."""
+        voted = {s.retriever.removeprefix("recent:") for s in candidate.sources if s.retriever.startswith("recent:")}
+        scored = []
+        for id, item in mine.items():
+            shared = len(set(common) & set(features(item, self.population)))
+            if (shared or id in voted) and len(item.title) <= MAX_TITLE and item.title != candidate.item.title:
+                mark = tally.marks[id]
+                scored.append((shared + (id in voted), mark.preference, item, mark))
+        scored.sort(key=lambda entry: (-entry[0], -entry[1], entry[2].id))
+        return [(item, mark) for _, _, item, mark in scored[:CLOSE]]
+
+    def _written(
+        self, cases: Sequence[Case], ask: Ask, language: Language
+    ) -> tuple[dict[str, tuple[str, list[str]]], Reasons]:
+        """item id -> (the model's sentence, what is wrong with it), where there is something for a model to say."""
+        telling = [case for case in cases if (case.common and case.close) and not case.against]
+        if not telling:
+            return {}, Reasons(())
+        try:
+            answers = ask.write(
+                "reason", [inputs(case, language) for case in telling], language=language, max_tokens=60
+            )
+        except LLMError as error:
+            return {}, Reasons((), notes=(f"reasons were written without a model: {type(error).__name__}",))
+        written: dict[str, tuple[str, list[str]]] = {}
+        for case, answer in zip(telling, answers, strict=True):
+            if isinstance(answer, BadCompletion):
+                written[case.candidate.item.id] = ("", [str(answer)])
+                continue
+            text = plain(answer.value)
+            problems = check(text, facts_of(case, language, self.domain), Rules(MAX_CHARS, language))
+            written[case.candidate.item.id] = (text, problems or incomplete(text, case, language))
+        good = [answer for answer in answers if not isinstance(answer, BadCompletion)]
+        refused = sum(bool(problems) for _, problems in written.values())
+        return written, Reasons(
+            (),
+            tuple(dict.fromkeys(one.prompt for one in good)),
+            sum(one.prompt_tokens for one in good),
+            sum(one.completion_tokens for one in good),
+            sum(one.ms for one in good),
+            (f"{refused} of {len(telling)} reasons failed the check and were written by template",) if refused else (),
+        )
+
+
+def proven(tally: Tally, events: Sequence[Event]) -> Tally:
+    """`tally` with only the marks whose event exists, is about that item, and holds the quoted words."""
+    found = {event.id: event for event in events}
+    good = {
+        id: mark
+        for id, mark in tally.marks.items()
+        if (event := found.get(mark.event)) and event.item == id and mark.quote in event.text
+    }
+    return tally.model_copy(update={"marks": good})
+
+
+def liked_marks(tally: Tally, likes: Iterable[Tag], candidates: Sequence[Candidate]) -> list[Mark]:
+    """The liked items that a reason may name: what the tags rest on, and what retrieval asked with."""
+    wanted = {one.item for tag in likes for one in tag.receipts}
+    wanted |= {item for tag in likes if tag.feature in tally.features for item in tally.features[tag.feature].items}
+    wanted |= {
+        source.retriever.removeprefix("recent:")
+        for one in candidates
+        for source in one.sources
+        if source.retriever.startswith("recent:")
+    }
+    return [mark for id in sorted(wanted) if (mark := tally.marks.get(id)) and mark.preference >= LIKED]
+
+
+def receipt(mark: Mark) -> Receipt:
+    return Receipt(mark.event, mark.item, mark.at, mark.quote)
+
+
+def inputs(case: Case, language: Language) -> dict[str, str]:
+    """The facts as the model sees them."""
+    item, zh = case.candidate.item, language == "zh"
+    joint = "、" if zh else ", "
+    parts = [title(headline(item), language), *(spoken(f"category:{name}", language) for name in item.categories[:2])]
+    made = creators(item)[:1]
+    by = (made if zh else [f"by {made[0]}"]) if made else []
+    return {
+        "item": joint.join([*parts, *by])[:200],
+        "liked": joint.join(title(one.title, language) + opinion(mark, language) for one, mark in case.close),
+        "common": joint.join(spoken(feature, language) for feature in case.common),
+    }
+
+
+def opinion(mark: Mark, language: Language) -> str:
+    if mark.stars is None:
+        return ""
+    return f"（{mark.stars:g} 星）" if language == "zh" else f" ({mark.stars:g} stars)"
+
+
+def facts_of(case: Case, language: Language, domain: str) -> Facts:
+    item = case.candidate.item
+    own = [*(one for one, _ in case.close), item]
+    makers = {maker for one in own for maker in creators(one)}
+    common = {text for feature in case.common for text in (label(feature, language), spoken(feature, language))}
+    traits = {text for name in item.categories for text in (name, spoken(f"category:{name}", language))}
+    return Facts(
+        known={
+            one.title: stars(mark.stars) | numbers_in(one.title, str(one.attributes.get("year", "")))
+            for one, mark in case.close
+        },
+        offered={item.title: numbers_in(item.title, str(item.attributes.get("year", "")))},
+        liked=frozenset(one.title for one, _ in case.close),
+        makers={maker: frozenset(one.title for one in own if maker in creators(one)) for maker in makers},
+        terms=frozenset(common | {noun(domain, language), plural(noun(domain))}),
+        traits=frozenset(traits),
+        numbers=numbers_in(*common),
+    )
+
+
+def incomplete(text: str, case: Case, language: Language) -> list[str]:
+    """A reason that names nothing of the person's is no reason."""
+    said = text.casefold()
+    names = [one.title for one, _ in case.close] + [spoken(feature, language) for feature in case.common]
+    return [] if any(name.casefold() in said for name in names) else ["names nothing that the person likes"]
+
+
+def template(case: Case, language: Language, domain: str) -> str:
+    """The reason in the project's own grammar: true by construction."""
+    return (template_zh if language == "zh" else template_en)(case, domain)
+
+
+def template_en(case: Case, domain: str) -> str:
+    close = listing([one.title + said_en(mark) for one, mark in case.close[:1]])
+    common = phrase_en(case.common, domain)
+    if case.against:
+        text = f"{shown(listing([spoken(f) for f in case.against]))} tends not to be for you"
+        return f"{text}, though it shares {common} with what you like." if common else f"{text}."
+    if case.guessed:
+        return f"Something new to try: {spoken(case.guessed)}, a guess from what you like."
+    if common and close:
+        return f"{shown(common)}, close to {close}."
+    if common:
+        return f"{shown(common)}, which you tend to like."
+    if close:
+        return f"Close to {close}."
+    if case.words:
+        return "One of the closest matches to what you asked for."
+    if case.fans > 1:
+        return f"Liked {case.fans} times by people here; nothing in your history speaks for it yet."
+    return "Nothing in your history speaks for it or against it yet."
+
+
+def phrase_en(common: Sequence[str], domain: str) -> str:
+    """ "crime by Billy Wilder from the 1940s", with theme words named as such."""
+    by_kind: dict[str, list[str]] = {}
+    for feature in common:
+        by_kind.setdefault(kind_of(feature), []).append(feature)
+    kinds = [spoken(f) for f in by_kind.get("category", ())]
+    tongues = [label(f) for f in by_kind.get("language", ())]
+    makers = [spoken(f) for f in by_kind.get("creator", ())]
+    words = [spoken(f) for f in by_kind.get("word", ())]
+    parts = []
+    if kinds or makers or tongues:
+        parts.append(" ".join([*tongues[:1], listing(kinds) if kinds else f"a {domain}" if not tongues else domain]))
+    if makers:
+        parts.append(f"by {listing(makers)}")
+    if decade := by_kind.get("decade"):
+        parts.append(f"from {spoken(decade[0])}" if parts else f"a {domain} from {spoken(decade[0])}")
+    if words:
+        quoted = listing([f"“{word}”" for word in words])
+        parts.append(f"on the theme of {quoted}")
+    if price := by_kind.get("price"):
+        parts.append(f"at {spoken(price[0])}")
+    return " ".join(parts)
+
+
+def said_en(mark: Mark) -> str:
+    if mark.stars is not None:
+        return f", which you gave {mark.stars:g} stars"
+    return {
+        "like": ", which you liked",
+        "purchase": ", which you bought",
+        "play": ", which you often played",
+        "view": ", which you looked at",
+        "click": ", which you looked at",
+        "cart": ", which you put in your basket",
+        "review": ", which you reviewed",
+    }.get(mark.kind, "")
+
+
+def template_zh(case: Case, domain: str) -> str:
+    common = listing([label(feature, "zh") for feature in case.common], "zh")
+    close = "".join(
+        f"您{'给了' + format(mark.stars, 'g') + '星' if mark.stars is not None else '喜欢'}的{title(one.title, 'zh')}"
+        for one, mark in case.close[:1]
+    )
+    if case.against:
+        text = f"您不太喜欢{listing([label(f, 'zh') for f in case.against], 'zh')}"
+        return f"{text}，不过它与您的喜好有共同点：{common}。" if common else f"{text}。"
+    if case.guessed:
+        return f"换个口味试试{label(case.guessed, 'zh')}，这是根据您的喜好推测的。"
+    if common and close:
+        return f"同样是{common}，与{close}相近。"
+    if common:
+        return f"属于您喜欢的{common}。"
+    if close:
+        return f"与{close}相近。"
+    if case.words:
+        return "与您要找的内容最接近的之一。"
+    if case.fans > 1:
+        return f"这里有{case.fans}次好评；您的记录中暂无相关内容。"
+    return "您的记录中暂无相关内容。"

@@ -1,0 +1,143 @@
+"""History in, explained recommendations out: retrieve, rerank, diversify, explain; what fails has a substitute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from agent.ask import Ask
+from agent.errors import LLMError, StoreError, UnknownItem, UnknownUser
+from agent.history.store import Store
+from agent.llm.base import LLM
+from agent.persona.profiler import Profiler
+from agent.persona.tally import Tally
+from agent.recommend.diversify import DiversifyConfig, Stored, diversify
+from agent.recommend.explain import Explain, Reasons
+from agent.recommend.gate import Gate
+from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
+from agent.recommend.retrieve import Popular, Retrieve, is_explored
+from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
+
+NEW_PERSON = "nobody by this name is known yet: what most people like"
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """The pipeline. `retrieve` is None while there is no index; `popular` answers then."""
+
+    store: Store
+    llm: LLM
+    profiler: Profiler
+    retrieve: Retrieve | None
+    popular: Popular
+    explain: Explain
+    vectors: Callable[[Sequence[str]], Stored]
+    gate: Gate = field(default_factory=Gate)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    diversity: DiversifyConfig = field(default_factory=DiversifyConfig)
+
+    def __call__(self, query: Query, *, allow_new: bool = False) -> Answer:
+        """`query.n` recommendations, or fewer when the catalogue or the filters hold no more.
+
+        Raises UnknownUser for somebody without any event unless `allow_new`; a model or index that fails degrades the
+        answer and is named in its provenance.
+        """
+        started = time.perf_counter()
+        profile, notes = self._profile(query.user, allow_new)
+        ask = Ask(self.llm, self.store.log_call, query.user)
+        events = self.store.events(query.user)
+        tally = self._tally(query.user)
+        candidates, missing = self._candidates(query, profile, events)
+        reranked, silent = self._reranked(query, profile, candidates, events, ask)
+        chosen = self._diverse(reranked.candidates, query.n)
+        language = query.language or profile.language
+        reasons = self.explain(chosen, profile, tally, events, ask, query.words, language)
+        return Answer(
+            user=query.user,
+            items=recommendations(chosen, reasons),
+            degraded=bool(missing or silent or any("without a model" in note for note in reasons.notes)),
+            provenance=Provenance(
+                model=self.llm.name,
+                prompts=tuple(dict.fromkeys((*reranked.provenance.prompts, *reasons.prompts))),
+                prompt_tokens=reranked.provenance.prompt_tokens + reasons.prompt_tokens,
+                completion_tokens=reranked.provenance.completion_tokens + reasons.completion_tokens,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+                profile_version=profile.version,
+                notes=tuple(dict.fromkeys((*notes, *missing, *silent, *reranked.provenance.notes, *reasons.notes))),
+            ),
+        )
+
+    def why(self, user: str, item_id: str) -> Recommendation:
+        """Why one item would, or would not, suit a person. Raises UnknownUser, UnknownItem."""
+        profile, _ = self._profile(user, allow_new=False)
+        item = self.store.item(item_id)
+        if item is None or not item.title:
+            raise UnknownItem(f"no item has the id {item_id!r}")
+        candidate = Candidate(item, 0.0)
+        ask = Ask(self.llm, self.store.log_call, user)
+        events = self.store.events(user)
+        reasons = self.explain([candidate], profile, self._tally(user), events, ask, language=profile.language)
+        return recommendations([candidate], reasons)[0]
+
+    def _profile(self, user: str, allow_new: bool) -> tuple[Profile, tuple[str, ...]]:
+        try:
+            profile = self.profiler(user)
+        except UnknownUser:
+            if not allow_new:
+                raise
+            return self.profiler.blank(user), (NEW_PERSON,)
+        few = profile.events <= 5
+        return profile, (f"only {profile.events} events are known: mostly what many people like",) if few else ()
+
+    def _tally(self, user: str) -> Tally:
+        body = self.store.tally(user)
+        return Tally.model_validate_json(body) if body else Tally()
+
+    def _candidates(
+        self, query: Query, profile: Profile, events: Sequence[Event]
+    ) -> tuple[list[Candidate], tuple[str, ...]]:
+        if self.retrieve is None:
+            return self.popular(query, profile, events), ("no index: the popular list answers; run `rapport index`",)
+        try:
+            return self.retrieve(query, profile, events), ()
+        except StoreError as error:
+            return self.popular(query, profile, events), (f"the index failed, the popular list answers: {error}",)
+
+    def _reranked(
+        self,
+        query: Query,
+        profile: Profile,
+        candidates: Sequence[Candidate],
+        events: Sequence[Event],
+        ask: Ask,
+    ) -> tuple[Reranked, tuple[str, ...]]:
+        liked = [one.item for one in reversed(events) if (one.value or 0) >= 4 or one.kind in ("like", "purchase")][:8]
+        titles = [item.title for item in self.store.items(liked).values()]
+        try:
+            return choose_reranker(ask, self.gate, self.rerank)(query, profile, candidates, titles), ()
+        except LLMError as error:
+            kept = Identity()(query, profile, candidates)
+            return kept, (f"no vote of the model, retrieval order stands: {type(error).__name__}",)
+
+    def _diverse(self, candidates: Sequence[Candidate], n: int) -> list[Candidate]:
+        pool = [one.item.id for one in candidates[: self.diversity.pool * n]]
+        return diversify(candidates, self.vectors(pool), n, self.diversity)[:n]
+
+
+def recommendations(chosen: Sequence[Candidate], reasons: Reasons) -> tuple[Recommendation, ...]:
+    return tuple(
+        Recommendation(
+            rank=rank,
+            item=one.item,
+            score=round(one.score, 5),
+            reason=reason.text,
+            receipts=reason.receipts,
+            # A template is grounded by construction; a model's sentence only gets here when the check passed it.
+            grounded=True,
+            written_by=reason.by,
+            explored=reason.explored or is_explored(one),
+            sources=one.sources,
+        )
+        for rank, (one, reason) in enumerate(zip(chosen, reasons.reasons, strict=True), 1)
+    )

@@ -1,0 +1,325 @@
+"""Candidates for a person: several questions to the index and a popularity list, fused; the seen and disliked go out.
+
+Knows the index, the catalogue and a profile; knows no model that chats. Its cost does not depend on how many people
+there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from agent.errors import StoreBusy, StoreError
+from agent.features import Population, features, value_of
+from agent.persona.tally import preference
+from agent.recommend.catalogue import filters, matches
+from agent.recommend.fuse import Ballot, Fused, fuse
+from agent.types import Candidate, Event, EventKind, Item, Profile, Query, Source, Tag
+from vectorstore.base import Embedder, Filter, Vectors, VectorStore, VectorStoreBusy, VectorStoreError
+
+Items = Callable[[Sequence[str]], Mapping[str, Item]]
+LIKED = 0.4
+"""From this preference on (see persona.tally) an item counts as liked, and from its negative on as disliked."""
+
+
+class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
+    size: int = Field(default=100, ge=1)
+    """Candidates returned at most; a query for more gets more."""
+    depth: int = Field(default=60, ge=1)
+    """Hits asked for per question."""
+    damping: int = Field(default=60, ge=1)
+    """k of reciprocal-rank fusion."""
+    tags: float = 1.0
+    """Weight of all interest tags together; they share it by their own weight."""
+    most_tags: int = Field(default=8, ge=0)
+    recent: float = 1.0
+    """Weight of all recently liked items together."""
+    most_recent: int = Field(default=10, ge=0)
+    decay: float = Field(default=0.85, gt=0, le=1)
+    """What a liked item's weight is multiplied by for each one liked after it."""
+    persona: float = 0.4
+    words: float = 4.0
+    """Weight of the request's own words: more than all that is known about the person together."""
+    popular: float = 0.1
+    """Weight of the popularity list for a person with a long history; it is 1 for a new one."""
+    explore: float = 1.0
+    """Weight of all latent tags together at surprise 1."""
+    most_latent: int = Field(default=4, ge=0)
+    explored_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of the places that latent tags get at surprise 1, as far as they have candidates."""
+    aversion: float = Field(default=0.8, ge=0, le=1)
+    """How much of its score an item loses for a feature in an aversion of weight 1."""
+    near_duplicate: float = Field(default=0.97, ge=0, le=1)
+    """Cosine similarity to a disliked item from which on an item goes out as well."""
+    most_disliked: int = Field(default=50, ge=0)
+    """Disliked items, newest first, whose near-duplicates are looked for."""
+    consumed: frozenset[EventKind] = frozenset({"purchase", "play", "rating", "review", "like", "dislike", "skip"})
+    """Events after which an item is not recommended again. To look at something is not to have it."""
+
+
+class Stats(Protocol):
+    """How an item did with everybody."""
+
+    @property
+    def events(self) -> int: ...
+
+    @property
+    def positive(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question to the index; `retriever` is what its votes are called."""
+
+    retriever: str
+    weight: float
+    text: str = ""
+    item: str = ""
+    """The stored vector of this item is the question; else `text` is."""
+
+
+@dataclass(frozen=True)
+class Popular:
+    """What everybody likes: the answer for a new person, and for everybody while the index is down."""
+
+    items: Items
+    ids: Sequence[str]
+    """Best first, as popularity() gives them."""
+    config: RetrieveConfig = field(default_factory=RetrieveConfig)
+    scan: int = 2000
+    """How far down the list is looked for items that match a filter."""
+
+    def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
+        """The first items of the list that this person has not had and that match the filters."""
+        seen, found = consumed(events, self.config.consumed), list[Candidate]()
+        wanted = max(self.config.depth, query.n)
+        # A person with a long history has seen most of the head of the list: look that much further.
+        for start in range(0, min(len(self.ids), self.scan + len(seen)), 200):
+            chunk = [id for id in self.ids[start : start + 200] if id not in seen]
+            items = self.items(chunk)
+            for id in chunk:
+                if (item := items.get(id)) and item.title and all(matches(item, one) for one in query.where):
+                    rank = len(found) + 1
+                    found.append(Candidate(item, 1 / rank, (Source("popular", rank, 1 / rank),)))
+            if len(found) >= wanted:
+                break
+        return found[:wanted]
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """The first step of a recommendation.
+
+    Every recently liked item is a question of its own rather than a cluster's mean: a mean of two tastes is nobody's
+    taste, the stored vectors cost no embedding, one batched search answers them all, and each vote then names the
+    very item that it rests on, which is what a reason needs.
+    """
+
+    index: VectorStore
+    embedder: Embedder
+    items: Items
+    popular: Sequence[str]
+    config: RetrieveConfig = field(default_factory=RetrieveConfig)
+    population: Population = field(default_factory=Population)
+    """What decides which prices and languages count as features."""
+
+    def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
+        """Candidates, best first, none of them had already. Raises StoreError when the index fails."""
+        config = self.config
+        seen = consumed(events, config.consumed)
+        popular = Popular(self.items, self.popular, config)(query, profile, events)
+        with index_errors():
+            probes = self._probes(query, profile, events)
+            if not probes and len(popular) < query.n:
+                probes = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
+            ballots = self._ask(probes, filters(query.where), seen, max(config.depth, 2 * query.n))
+            fused = fuse([*ballots, self._popular_ballot(popular, probes, events)], config.damping)
+            fused = fused[: 2 * max(config.size, query.n)]
+            unwanted = self._near_duplicates([one.id for one in fused], events)
+        candidates = self._screened(fused, query, profile, unwanted)[: max(config.size, query.n)]
+        share = 0.0 if query.words else query.surprise * config.explored_share
+        return reserve(candidates, [is_explored(one) for one in candidates], share)
+
+    def _probes(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Probe]:
+        config = self.config
+        likes = strongest(profile.tags, 1, latent=False)[: config.most_tags]
+        latent = strongest(profile.tags, 1, latent=True)[: config.most_latent]
+        against = [tag for tag in strongest(profile.tags, -1, latent=False) if not tag.feature][: config.most_latent]
+        recent = recently_liked(events, config.most_recent, config.decay)
+        return [
+            *shared_out(config.tags, [Probe(f"tag:{tag.name}", tag.weight, tag_text(tag)) for tag in likes]),
+            *shared_out(config.recent, [Probe(f"recent:{id}", weight, item=id) for id, weight in recent.items()]),
+            *([Probe("persona", config.persona, profile.persona)] if profile.persona else []),
+            *([Probe("words", config.words, query.words)] if query.words.strip() else []),
+            *shared_out(
+                config.explore * query.surprise,
+                [Probe(f"explore:{tag.name}", tag.weight, tag_text(tag)) for tag in latent],
+            ),
+            *(Probe(f"against:{tag.name}", -tag.weight * config.aversion, tag_text(tag)) for tag in against),
+        ]
+
+    def _ask(self, probes: Sequence[Probe], where: Sequence[Filter], seen: set[str], depth: int) -> list[Ballot]:
+        vectors = self.index.vectors([probe.item for probe in probes if probe.item])
+        # An item that is no longer in the index cannot be asked with.
+        probes = [probe for probe in probes if probe.weight and (not probe.item or probe.item in vectors)]
+        if not probes:
+            return []
+        texts = list(dict.fromkeys(probe.text for probe in probes if not probe.item))
+        embedded = dict(zip(texts, self.embedder.embed(texts), strict=True)) if texts else {}
+        asked = np.stack([vectors[probe.item] if probe.item else embedded[probe.text] for probe in probes])
+        found = self.index.search(asked.astype(np.float32), depth, where=where, exclude=seen)
+        return [
+            Ballot(probe.retriever, probe.weight, [(hit.id, hit.score) for hit in hits])
+            for probe, hits in zip(probes, found, strict=True)
+        ]
+
+    def _popular_ballot(self, popular: Sequence[Candidate], probes: Sequence[Probe], events: Sequence[Event]) -> Ballot:
+        known = len(consumed(events, self.config.consumed))
+        weight = max(self.config.popular, 3 / (3 + known)) if probes else 1.0
+        return Ballot("popular", weight, [(one.item.id, one.score) for one in popular])
+
+    def _near_duplicates(self, ids: Sequence[str], events: Sequence[Event]) -> set[str]:
+        disliked = recently_disliked(events, self.config.most_disliked)
+        vectors = self.index.vectors([*ids, *disliked])
+        bad, kept = [vectors[id] for id in disliked if id in vectors], [id for id in ids if id in vectors]
+        if not bad or not kept:
+            return set()
+        nearest: Vectors = (np.stack([vectors[id] for id in kept]) @ np.stack(bad).T).max(axis=1)
+        return {id for id, near in zip(kept, nearest, strict=True) if near >= self.config.near_duplicate}
+
+    def _screened(self, fused: Sequence[Fused], query: Query, profile: Profile, unwanted: set[str]) -> list[Candidate]:
+        items = self.items([one.id for one in fused if one.id not in unwanted])
+        aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
+        kept = []
+        for one in fused:
+            item = items.get(one.id)
+            # The index may be older than the catalogue, so its answer to a filter is checked again.
+            if item and item.title and all(matches(item, condition) for condition in query.where):
+                averse = [aversions[name] for name in features(item, self.population) if name in aversions]
+                score = one.score * float(np.prod([1 - self.config.aversion * weight for weight in averse]))
+                kept.append(Candidate(item, score if one.score > 0 else one.score, one.sources))
+        return sorted(kept, key=lambda one: (-one.score, one.item.id))
+
+
+def popularity(stats: Mapping[str, Stats], others: Iterable[str] = ()) -> list[str]:
+    """Ids by how many events they have times the share of those that say yes, best first; then `others`, by id.
+
+    The share is smoothed towards everybody's by as many events as an average item has (a Bayesian average), so that
+    one enthusiastic event does not make an item popular.
+    """
+    events = sum(one.events for one in stats.values())
+    overall = sum(one.positive for one in stats.values()) / max(events, 1)
+    prior = events / max(len(stats), 1)
+
+    def worth(id: str) -> float:
+        one = stats[id]
+        return one.events * (one.positive + prior * overall) / (one.events + prior)
+
+    return [*sorted(stats, key=lambda id: (-worth(id), id)), *sorted(set(others) - set(stats))]
+
+
+def consumed(events: Iterable[Event], kinds: Iterable[EventKind]) -> set[str]:
+    """The items that this person has had."""
+    finished = frozenset(kinds)
+    return {event.item for event in events if event.item and event.kind in finished}
+
+
+def recently_liked(events: Sequence[Event], most: int, decay: float) -> dict[str, float]:
+    """The `most` liked items with the highest preference x decay^(how many were liked after it), highest first.
+
+    `events`: oldest first. Undated events have no order, so only their preference counts.
+    """
+    weights: dict[str, float] = {}
+    age = 0
+    for event, amount in opinions(events):
+        if amount > 0:
+            weights[event.item] = amount * (decay**age if event.at else 1.0)
+            age += event.at is not None
+    best = sorted(weights, key=lambda id: -weights[id])[:most]
+    return {id: weights[id] for id in best}
+
+
+def recently_disliked(events: Sequence[Event], most: int) -> list[str]:
+    """The items disliked last, newest first. `events`: oldest first."""
+    return [event.item for event, amount in opinions(events) if amount < 0][:most]
+
+
+def opinions(events: Sequence[Event]) -> list[tuple[Event, float]]:
+    """The last event with each item that takes a side, and its preference (-1 to 1), newest first.
+
+    The last word counts: what was liked and later disliked is disliked. `events`: oldest first.
+    """
+    stars = [event.value for event in events if event.kind in ("rating", "review") and event.value is not None]
+    mean = sum(stars) / len(stars) if stars else 3.5
+    most_plays = max((event.value or 1.0 for event in events if event.kind == "play"), default=1.0)
+    said: dict[str, tuple[Event, float]] = {}
+    for event in reversed(events):
+        if event.item and event.item not in said:
+            amount = preference(event, mean, most_plays, None)
+            if abs(amount) >= LIKED:
+                said[event.item] = (event, amount)
+    return list(said.values())
+
+
+def strongest(tags: Iterable[Tag], polarity: int, *, latent: bool) -> list[Tag]:
+    """Tags of one polarity, the heaviest first; latent ones (hypotheses) or the others."""
+    chosen = [tag for tag in tags if tag.polarity == polarity and (tag.kind == "latent") == latent and tag.weight > 0]
+    return sorted(chosen, key=lambda tag: (-tag.weight, tag.name))
+
+
+def tag_text(tag: Tag) -> str:
+    """A tag as a question to the index: its name, and its feature's value where the name does not say it."""
+    value = value_of(tag.feature)
+    return tag.name if value.casefold() in tag.name.casefold() else f"{tag.name}: {value}"
+
+
+def shared_out(total: float, probes: Sequence[Probe]) -> list[Probe]:
+    """`probes` with their weights scaled to the sum `total`, so that many questions of a kind do not outvote a few."""
+    whole = sum(probe.weight for probe in probes) or 1.0
+    return [replace(probe, weight=total * probe.weight / whole) for probe in probes]
+
+
+def is_explored(candidate: Candidate) -> bool:
+    """Whether a latent interest's vote is the loudest of the candidate's votes."""
+    return bool(candidate.sources) and candidate.sources[0].retriever.startswith("explore:")
+
+
+def reserve(candidates: Sequence[Candidate], explored: Sequence[bool], share: float) -> list[Candidate]:
+    """The same candidates, reordered so that of the first p at least floor(p x share) are `explored`, while there are.
+
+    Scores are handed out again in order, so that best first stays true.
+    """
+    pairs = list(zip(candidates, explored, strict=True))
+    waiting = {flag: [one for one, is_it in pairs if is_it is flag] for flag in (True, False)}
+    rank = {one.item.id: n for n, one in enumerate(candidates)}
+    order: list[Candidate] = []
+    taken = 0
+    for place in range(1, len(candidates) + 1):
+        heads = [flag for flag in (True, False) if waiting[flag]]
+        due = taken < int(place * share + 1e-9) and waiting[True]
+        pick = True if due else min(heads, key=lambda flag: rank[waiting[flag][0].item.id])
+        order.append(waiting[pick].pop(0))
+        taken += pick
+    return rescored(order)
+
+
+def rescored(order: Sequence[Candidate]) -> list[Candidate]:
+    """`order` with its scores dealt out from the highest down."""
+    scores = sorted((one.score for one in order), reverse=True)
+    return [replace(one, score=score) for one, score in zip(order, scores, strict=True)]
+
+
+@contextmanager
+def index_errors() -> Iterator[None]:
+    """The index's own errors as ours. Raises StoreBusy, StoreError."""
+    try:
+        yield
+    except VectorStoreBusy as error:
+        raise StoreBusy(str(error)) from error
+    except VectorStoreError as error:
+        raise StoreError(str(error)) from error

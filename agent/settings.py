@@ -1,0 +1,82 @@
+"""What can be set: defaults < rapport.toml in the home < environment (RAPPORT_…) < command line.
+
+Each field says what it means; nothing here is read when a module is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path, user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from agent.errors import SetupError
+from agent.types import Language
+
+FILE = "rapport.toml"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="RAPPORT_", extra="forbid", frozen=True)
+
+    home: Path = Field(default_factory=lambda: user_data_path("rapport"))
+    """Where state lives: the database, the index, rapport.toml, the gate."""
+    cache: Path = Field(default_factory=lambda: user_cache_path("rapport"))
+    """Where model files that were made or downloaded lie; everything in it can be made again."""
+    llm: str = "builtin"
+    """builtin · gguf:/path/file.gguf · hf:OWNER/REPO:FILE · openai:MODEL · openai:http://host:port/v1#MODEL · none"""
+    embedder: str = "builtin"
+    """builtin · gguf:/path/file.gguf · openai:MODEL · openai:http://host:port/v1#MODEL · hashing (no model)"""
+    database: str = ""
+    """A database URL, e.g. postgresql+psycopg://host/name; empty = an SQLite file in the home."""
+    api_key: str = Field(default="", repr=False)
+    """For openai: models; empty = OPENAI_API_KEY."""
+    context: int = Field(default=4096, ge=512)
+    """Tokens of prompt and answer together, for models that run here."""
+    threads: int | None = Field(default=None, ge=1)
+    """Processor threads for models that run here; empty = chosen by the engine."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """Longest wait for one answer of a hosted model, retries included."""
+    language: Language = "en"
+    """For people who write nothing themselves."""
+    domain: str = ""
+    """The catalogue's word for one item, e.g. film; empty = what the importer recognised, else "item"."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The file lies in the home, which the command line or the environment may name.
+        home = init_settings().get("home") or env_settings().get("home") or user_data_path("rapport")
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(home) / FILE)
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.home / 'rapport.db'}"
+
+    @property
+    def index_folder(self) -> Path:
+        return self.home / "index"
+
+    @property
+    def gate_file(self) -> Path:
+        return self.home / "gate.json"
+
+
+def load(**given: Any) -> Settings:
+    """The settings, with those of `given` that are not None over everything else. Raises SetupError."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise SetupError(f"setting {where!r}: {problem['msg']} (see `rapport doctor`)") from error
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{FILE} cannot be read: {error}") from error

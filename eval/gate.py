@@ -1,0 +1,174 @@
+"""Does reranking by this model beat the retrieval order, and for histories of which length? Writes what the gate reads.
+
+The hidden item is known to the scorer in this module alone: candidates and votes are computed from the history before
+it, by callables that are handed nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from agent.history.store import POSITIVE_STARS
+from agent.recommend.gate import BUCKETS, Bucket, Measurement
+from agent.recommend.rerank import blend
+from agent.types import Candidate, Event
+
+Recommend = Callable[[str, Sequence[Event]], Sequence[Candidate]]
+"""(user, history) -> candidates in retrieval order."""
+Vote = Callable[[str, Sequence[Event], Sequence[Candidate]], Sequence[float]]
+"""(user, history, the first candidates) -> the model's score of each, higher is better."""
+
+
+class GateTask(BaseModel, frozen=True, extra="forbid"):
+    k: int = Field(default=10, ge=1)
+    """Depth of NDCG."""
+    window: int = Field(default=20, ge=2)
+    """Candidates that are reranked."""
+    max_shift: int = Field(default=10, ge=0)
+    weights: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.7)
+    """Weights tried on one half of the users; the best is reported on the other half."""
+    draws: int = Field(default=2000, ge=100)
+    """Bootstrap draws over users."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A history cut in two: what the system may see, and what only the scorer sees."""
+
+    shown: tuple[Event, ...]
+    hidden: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One user, answered."""
+
+    user: str
+    events: int
+    candidates: tuple[Candidate, ...]
+    votes: tuple[float, ...]
+    hidden: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    mean: float
+    low: float
+    high: float
+
+
+def measure(
+    histories: Iterable[tuple[str, Sequence[Event]]],
+    recommend_candidates: Recommend,
+    vote: Vote,
+    *,
+    model: str,
+    prompt: str,
+    data: str,
+    measured_at: datetime,
+    task: GateTask | None = None,
+) -> Measurement:
+    """NDCG with the model's vote minus without, per length of history, on held-out last positive events.
+
+    `histories`: (user, events oldest first). The weight of a bucket is chosen on one half of its users and reported on
+    the other. Users whose hidden item is not among the candidates stay in the mean with a difference of 0.
+    The callables must build whatever they need (a profile too) from the history they are handed, never from the store.
+    """
+    task = task or GateTask()
+    trials = [
+        trial
+        for user, events in histories
+        if (trial := run(user, events, recommend_candidates, vote, task)) is not None
+    ]
+    name = f"{data}; leave last positive out, ndcg@{task.k}[retrieval order, first {task.window} reranked]"
+    buckets = tuple(bucket(trials, least, most, task) for least, most in BUCKETS)
+    return Measurement(model=model, prompt=prompt, data=name, measured_at=measured_at, buckets=buckets)
+
+
+def run(user: str, events: Sequence[Event], recommend: Recommend, vote: Vote, task: GateTask) -> Trial | None:
+    """One user's trial; None when there is no positive event to hide."""
+    held = hold_out(events)
+    if held is None:
+        return None
+    candidates = tuple(recommend(user, held.shown))
+    votes = tuple(vote(user, held.shown, candidates[: task.window])) if len(candidates) > 1 else ()
+    return Trial(user, len(held.shown), candidates, votes, held.hidden)
+
+
+def hold_out(events: Sequence[Event]) -> Held | None:
+    """Hide the last positive event with an item not liked before, and all that came after it. `events`: oldest first.
+
+    What is shown holds nothing about the hidden item: looking at a thing before buying it would give it away.
+    """
+    for place in range(len(events) - 1, -1, -1):
+        event = events[place]
+        if is_positive(event) and not any(one.item == event.item and is_positive(one) for one in events[:place]):
+            return Held(tuple(one for one in events[:place] if one.item != event.item), event.item)
+    return None
+
+
+def is_positive(event: Event) -> bool:
+    """The same events that count as positive in the store's popularity."""
+    if event.kind in ("rating", "review"):
+        return event.value is not None and event.value >= POSITIVE_STARS
+    return event.kind in ("like", "purchase", "play")
+
+
+def bucket(trials: Sequence[Trial], least: int, most: int | None, task: GateTask) -> Bucket:
+    """Choose the weight on one half of the users with such histories, report it on the other."""
+    inside = [one for one in trials if least <= one.events and (most is None or one.events <= most)]
+    chosen_on, reported_on = halves(inside, task.seed)
+    weight = max(task.weights, key=lambda one: (sum(differences(chosen_on, one, task)), -one))
+    gain = interval(differences(reported_on, weight, task), task.draws, task.seed)
+    return Bucket(
+        at_least=least,
+        at_most=most,
+        weight=weight,
+        delta=gain.mean,
+        low=gain.low,
+        high=gain.high,
+        users=len(reported_on),
+        reachable=sum(one.hidden in {c.item.id for c in one.candidates[: task.window]} for one in reported_on),
+    )
+
+
+def halves(trials: Sequence[Trial], seed: int) -> tuple[list[Trial], list[Trial]]:
+    """Two halves by a hash of the user, so that neither order nor growth of the data moves anybody across."""
+    sides: tuple[list[Trial], list[Trial]] = ([], [])
+    for one in trials:
+        sides[hashlib.blake2b(f"{seed}:{one.user}".encode("utf-8", "surrogatepass")).digest()[0] % 2].append(one)
+    return sides
+
+
+def differences(trials: Sequence[Trial], weight: float, task: GateTask) -> list[float]:
+    """Per user NDCG@k of the blended order minus that of the retrieval order."""
+    return [
+        gain(blend(one.candidates, one.votes, weight, task.max_shift), one.hidden, task.k)
+        - gain(one.candidates, one.hidden, task.k)
+        for one in trials
+    ]
+
+
+def gain(ranked: Sequence[Candidate], hidden: str, k: int) -> float:
+    """NDCG@k with one relevant item: 1 / log2(rank + 1) when it is among the first k, else 0."""
+    ranks = (rank for rank, one in enumerate(ranked[:k], 1) if one.item.id == hidden)
+    return next((1 / math.log2(rank + 1) for rank in ranks), 0.0)
+
+
+def interval(values: Sequence[float], draws: int, seed: int) -> Interval:
+    """Mean and 95 % percentile bootstrap interval over users; all 0 without any."""
+    if not values:
+        return Interval(0.0, 0.0, 0.0)
+    data = np.asarray(values)
+    generator = np.random.default_rng(seed)
+    means = [float(data[generator.integers(0, len(data), len(data))].mean()) for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(data.mean()), float(low), float(high))

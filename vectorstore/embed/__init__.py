@@ -1,0 +1,1 @@
+"""What turns text into unit vectors: hashing (no model), llama.cpp (a GGUF file), an OpenAI-compatible endpoint."""
