@@ -9,13 +9,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from agent.types import Item
 
-FeatureKind = Literal["category", "creator", "decade", "language", "price", "word"]
-
 WORD = re.compile(r"[a-z][a-z'-]{2,}[a-z]")
+NAME = re.compile(r"(?<=[\w,;:] )[A-Z][\w'-]+")
+"""A capitalised word inside a sentence: a name, not a theme."""
+SCALES = {"price": (0.25, 0.75), "minutes": (0.15, 0.85)}
+"""Numbers of which only the extremes are features, and from which quantiles on."""
+FEWEST_FOR_SCALE = 20
 DESCRIBING_TITLE = 6
 """A title of this many words describes the item (a shop's product); a shorter one only names it (a film)."""
 STOPWORDS = frozenset(
@@ -41,8 +43,8 @@ class Population:
     """Sum of all features' base: the number of events counted."""
     features: Mapping[str, float] = field(default_factory=dict)
     """feature -> number of events with an item that has it."""
-    prices: tuple[float, float] | None = None
-    """The 25th and 75th percentile of the catalogue's prices; None when fewer than 20 items have one."""
+    extremes: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """attribute of SCALES -> the catalogue's low and high quantile, where enough items have it."""
     languages: tuple[str, ...] = ()
     """The catalogue's main language, which says nothing about a person."""
 
@@ -57,11 +59,10 @@ def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
     One pass over the catalogue; an item without events counts a tenth, so that a new shop has a background too.
     """
     catalogue = [item for item in items if item.title]
-    prices = sorted(price for item in catalogue if isinstance(price := item.attributes.get("price"), int | float))
-    quartiles = (prices[len(prices) // 4], prices[len(prices) * 3 // 4]) if len(prices) >= 20 else None
+    bounds = {name: found for name, shares in SCALES.items() if (found := quantiles(catalogue, name, shares))}
     tongues = Counter(str(item.attributes["language"]) for item in catalogue if "language" in item.attributes)
     main = tuple(language for language, count in tongues.most_common(1) if count > 0.4 * len(catalogue))
-    background = Population(prices=quartiles, languages=main)
+    background = Population(extremes=bounds, languages=main)
     counts: Counter[str] = Counter()
     total = 0.0
     for item in catalogue:
@@ -71,7 +72,16 @@ def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
             counts[feature] += weight  # type: ignore[assignment]
     # A word that one item alone has cannot be shared by two, so it is never an interest: leave it out of the cache.
     kept = {feature: float(count) for feature, count in counts.items() if count >= 2 or not feature.startswith("word:")}
-    return Population(total, kept, quartiles, main)
+    return Population(total, kept, bounds, main)
+
+
+def quantiles(catalogue: Iterable[Item], name: str, shares: tuple[float, float]) -> tuple[float, float] | None:
+    """The two quantiles of a numeric attribute; None where fewer than FEWEST_FOR_SCALE items have it."""
+    values = sorted(value for item in catalogue if isinstance(value := item.attributes.get(name), int | float))
+    if len(values) < FEWEST_FOR_SCALE:
+        return None
+    low, high = (values[int(len(values) * share)] for share in shares)
+    return float(low), float(high)
 
 
 def features(item: Item, population: Population) -> tuple[str, ...]:
@@ -85,11 +95,10 @@ def features(item: Item, population: Population) -> tuple[str, ...]:
     language = item.attributes.get("language")
     if isinstance(language, str) and language and language not in population.languages:
         found.append(f"language:{language}")
-    price = item.attributes.get("price")
-    if isinstance(price, int | float) and population.prices:
-        low, high = population.prices
-        if price <= low or price >= high:
-            found.append(f"price:{'low' if price <= low else 'high'}")
+    for name, (low, high) in population.extremes.items():
+        value = item.attributes.get(name)
+        if isinstance(value, int | float) and low < high and (value <= low or value >= high):
+            found.append(f"{name}:{'low' if value <= low else 'high'}")
     found += [f"word:{word}" for word in words(item)]
     return tuple(dict.fromkeys(found))
 
@@ -97,7 +106,7 @@ def features(item: Item, population: Population) -> tuple[str, ...]:
 def words(item: Item) -> tuple[str, ...]:
     """The content words of an item's description (and of its title, where that describes), lower case."""
     title = item.title if len(item.title.split()) >= DESCRIBING_TITLE else ""
-    text = f"{title} {item.text}".lower()
+    text = f"{title} {NAME.sub('', item.text)}".lower()
     said_elsewhere = {part for category in item.categories for part in WORD.findall(category.lower())}
     return tuple(
         dict.fromkeys(

@@ -14,16 +14,18 @@ LANGUAGES = {
     "cn": "Cantonese", "yue": "Cantonese", "fi": "Finnish", "nl": "Dutch", "cs": "Czech", "hu": "Hungarian",
 }  # fmt: skip
 LANGUAGES_ZH = {
-    "en": "英语", "zh": "华语", "ja": "日语", "ko": "韩语", "fr": "法语", "de": "德语", "it": "意大利语", "es": "西班牙语",
-    "pt": "葡萄牙语", "ru": "俄语", "hi": "印地语", "bn": "孟加拉语", "fa": "波斯语", "sv": "瑞典语", "da": "丹麦语",
-    "no": "挪威语", "pl": "波兰语", "tr": "土耳其语", "ar": "阿拉伯语", "th": "泰语", "cn": "粤语", "yue": "粤语",
+    "en": "英语", "zh": "华语", "ja": "日语", "ko": "韩语", "fr": "法语", "de": "德语", "it": "意大利语",
+    "es": "西班牙语", "pt": "葡萄牙语", "ru": "俄语", "hi": "印地语", "bn": "孟加拉语", "fa": "波斯语", "sv": "瑞典语",
+    "da": "丹麦语", "no": "挪威语", "pl": "波兰语", "tr": "土耳其语", "ar": "阿拉伯语",
+    "th": "泰语", "cn": "粤语", "yue": "粤语",
 }  # fmt: skip
 CATEGORIES_ZH = {
-    "action": "动作", "adventure": "冒险", "animation": "动画", "biography": "传记", "children": "儿童", "comedy": "喜剧",
-    "crime": "犯罪", "documentary": "纪录", "drama": "剧情", "family": "家庭", "fantasy": "奇幻", "film-noir": "黑色电影",
-    "film noir": "黑色电影", "noir": "黑色电影", "history": "历史", "horror": "恐怖", "musical": "歌舞", "music": "音乐",
-    "mystery": "悬疑", "romance": "爱情", "science fiction": "科幻", "sci-fi": "科幻", "sport": "体育", "sports": "体育",
-    "thriller": "惊悚", "war": "战争", "western": "西部", "martial arts": "武侠",
+    "action": "动作", "adventure": "冒险", "animation": "动画", "biography": "传记", "children": "儿童",
+    "comedy": "喜剧", "crime": "犯罪", "documentary": "纪录", "drama": "剧情", "family": "家庭",
+    "fantasy": "奇幻", "film-noir": "黑色电影", "film noir": "黑色电影", "noir": "黑色电影", "history": "历史",
+    "horror": "恐怖", "musical": "歌舞", "music": "音乐", "mystery": "悬疑", "romance": "爱情",
+    "science fiction": "科幻", "sci-fi": "科幻", "sport": "体育", "sports": "体育", "thriller": "惊悚",
+    "war": "战争", "western": "西部", "martial arts": "武侠",
 }  # fmt: skip
 NOUNS_ZH = {"film": "电影", "artist": "艺人", "product": "商品", "book": "书", "anime": "动画", "item": "内容"}
 
@@ -36,11 +38,13 @@ def label(feature: str, language: Language = "en") -> str:
             "category": CATEGORIES_ZH.get(value.lower(), value),
             "decade": f"{value[:-1]}年代",
             "language": f"{LANGUAGES_ZH.get(value, value)}作品",
-            "price": "低价商品" if value == "low" else "高价商品",
+            "price": "低价" if value == "low" else "高价",
+            "minutes": "短片" if value == "low" else "长片",
         }.get(kind, value)
     return {
         "language": f"{LANGUAGES.get(value, value)}-language",
         "price": "low prices" if value == "low" else "high prices",
+        "minutes": "short running times" if value == "low" else "long running times",
     }.get(kind, value)
 
 
@@ -52,13 +56,21 @@ def spoken(feature: str, language: Language = "en") -> str:
     if kind == "decade":
         return f"the {name}"
     if kind == "category":
-        return name.lower() if name.count(" ") == 0 and not name.isupper() else name
+        return name if name.isupper() else name.lower()
     return name
 
 
 def noun(domain: str, language: Language = "en") -> str:
     """The catalogue's word for one item."""
     return NOUNS_ZH.get(domain, NOUNS_ZH["item"]) if language == "zh" else domain
+
+
+EXPERIENCES = {"film": "watched", "anime": "watched", "artist": "listened to", "book": "read", "product": "used"}
+
+
+def experienced(domain: str) -> str:
+    """What one does with an item: watched, listened to, read…"""
+    return EXPERIENCES.get(domain, "chose")
 
 
 def plural(word: str) -> str:

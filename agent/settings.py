@@ -5,6 +5,7 @@ Each field says what it means; nothing here is read when a module is imported.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,17 @@ class Settings(BaseSettings):
     @property
     def gate_file(self) -> Path:
         return self.home / "gate.json"
+
+
+def keep(home: Path, name: str, value: str) -> Path:
+    """Write one setting into the home's rapport.toml, leaving the others as they are; returns the file."""
+    path = home / FILE
+    home.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [line for line in lines if line.partition("=")[0].strip() != name]
+    # A JSON string is a TOML basic string. New settings go first, before any table heading.
+    path.write_text("\n".join([f"{name} = {json.dumps(value)}", *kept]) + "\n", encoding="utf-8")
+    return path
 
 
 def load(**given: Any) -> Settings:

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from agent.errors import BadFilter, SetupError, StoreBusy, StoreError
+from agent.errors import BadFilter, SetupError, StoreBusy, StoreError, UnknownUser, UsageError
+from agent.grounding.check import MARKUP
 from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.llm.connect import connect
@@ -22,7 +24,7 @@ from agent.recommend.explain import Explain
 from agent.recommend.recommender import Recommender
 from agent.recommend.retrieve import Popular, Retrieve, popularity
 from agent.settings import Settings, load
-from agent.types import Answer, Condition, Item, Language, Profile, Query, Recommendation
+from agent.types import Answer, Condition, Item, Language, Polarity, Profile, Query, Recommendation, TagEdit
 from vectorstore.base import Embedder, VectorStore, VectorStoreBusy, VectorStoreError
 from vectorstore.index import SyncReport, sync
 
@@ -30,6 +32,7 @@ Progress = Callable[[int, int], None]
 """(done so far, to be done)."""
 DOMAINS = {"movielens": "film", "lastfm": "artist", "anime": "anime", "amazon": "product", "sample": "film"}
 """What one item of a format's catalogue is called."""
+MAX_TAG = 48
 SHIPPED_GATE = Path(__file__).parent / "recommend" / "gate.json"
 
 
@@ -79,6 +82,38 @@ class Rapport:
     def explain(self, user: str, item: str) -> Recommendation:
         """Why `item` would, or would not, suit `user`. Raises UnknownUser, UnknownItem."""
         return self.recommender.why(user, item)
+
+    def known(self, user: str) -> None:
+        """Raises UnknownUser for somebody about whom nothing is stored."""
+        if not self.store.has_user(user):
+            raise UnknownUser(f"nobody is called {user!r} in the history; `rapport import` brings people in")
+
+    def state(self, user: str, name: str, action: Literal["add", "remove", "mute"], polarity: Polarity = 1) -> None:
+        """Write down what a person says of a tag; no later profile overrides it. Raises UnknownUser, UsageError."""
+        self.known(user)
+        name = " ".join(name.split())
+        if not 1 <= len(name) <= MAX_TAG or MARKUP.search(name):
+            raise UsageError(f"a tag has 1 to {MAX_TAG} plain characters: {name!r}")
+        feature = next((one.feature for one in self.profile(user).tags if one.name.casefold() == name.casefold()), "")
+        if not feature:
+            wanted = {f"{kind}:{name}".casefold() for kind in ("category", "creator", "word")}
+            feature = next((one for one in self.background.population.features if one.casefold() in wanted), "")
+        self.store.add_edit(TagEdit(user, name, feature, action, polarity, datetime.now(UTC)))
+
+    def unstate(self, user: str, name: str) -> bool:
+        """Take back what was said about a tag; says whether anything had been."""
+        said = [one for one in self.store.edits(user) if one.name.casefold() == name.casefold()]
+        for one in said:
+            self.store.remove_edit(user, one.name, one.feature)
+        return bool(said)
+
+    def with_llm(self, llm: LLM) -> Rapport:
+        """The same store, index and settings with another model. The store and the index stay this one's to close."""
+        other = Rapport(self.settings, llm, self.embedder)
+        other.__dict__["store"] = self.store
+        if index := self._usable_index():
+            other.__dict__["index"] = index
+        return other
 
     def condition(self, text: str) -> Condition:
         """A filter as people write it. Raises BadFilter naming the fields that there are."""
@@ -253,9 +288,10 @@ def open_rapport(
     embedder: str | Embedder | None = None,
     settings: Settings | None = None,
 ) -> Rapport:
-    """Rapport on the state in `home`; further settings come from its rapport.toml and the environment, or as `settings`.
+    """Rapport on the state in `home`; further settings come from its rapport.toml, the environment, or `settings`.
 
-    `llm` and `embedder` are specs as in agent.settings, or objects, e.g. agent.llm.scripted.Scripted. Raises SetupError.
+    `llm` and `embedder` are specs as in agent.settings, or objects such as agent.llm.scripted.Scripted.
+    Raises SetupError.
     """
     chosen = settings or load(
         home=Path(home).expanduser() if home else None,

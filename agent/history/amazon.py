@@ -167,7 +167,7 @@ def _item(product: _Product) -> Item:
         product.id,
         product.title,
         text="\n".join(about),
-        categories=(product.main_category or "", *_texts(product.categories)),
+        categories=(product.main_category or "", *filter(_is_category, _texts(product.categories))),
         attributes={
             "price": values.price(product.price),
             "creator": (product.brand,) if product.brand else None,
@@ -179,6 +179,11 @@ def _item(product: _Product) -> Item:
 def _texts(raw: list[Any] | str | None) -> list[str]:
     found = raw if isinstance(raw, list) else [raw or ""]
     return [text for text in found if isinstance(text, str) and text.strip()]
+
+
+def _is_category(text: str) -> bool:
+    """Not so the selling points ("No expiration, no fees.") that slipped into the categories of 2018."""
+    return len(text) <= 60 and not text.rstrip().endswith((".", "!"))
 
 
 def _image(images: list[Any] | None) -> str | None:

@@ -1,14 +1,15 @@
 """Any table of events or items, as CSV, JSON lines or Parquet: what each column is, is guessed from its name or told.
 
 `--map FIELD=COLUMN` names a column for one of `FIELDS`. Besides: `kind=WORD` where no such column exists gives every
-event that kind, and `scale=N` says where ratings end; else that is guessed from the largest (1: liked or not, 5, 10, 100).
+event that kind, and `scale=N` says where ratings end; else that is guessed from the largest: 1 (liked or not), 5, 10 or
+100.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,13 +17,11 @@ from typing import Any, Protocol
 
 from agent.errors import ImportRefused
 from agent.history import values
-from agent.history.files import first_lines
 from agent.history.lines import JsonTable
 from agent.history.records import Format, Note, Record, Refusal, Source, event, item, review_text
 from agent.history.tables import open_table
-from agent.history.text import clean_text
 from agent.history.values import Unusable
-from agent.types import Event, EventKind
+from agent.types import Event, EventKind, Item
 
 _KNOWN_AS = {
     "user": "user userid uid reviewerid customerid customer visitorid memberid accountid sessionid person",
@@ -34,7 +33,8 @@ _KNOWN_AS = {
     "at": "timestamp at time date datetime createdat eventtime unixreviewtime invoicedate ts timestampms reviewdate",
     "headline": "reviewtitle headline reviewheadline",
     "text": "review reviewtext reviewbody reviewfull comment text body content",
-    "title": "title name itemtitle itemname producttitle productname movietitle booktitle songtitle trackname artistname",
+    "title": "title name itemtitle itemname producttitle productname movietitle booktitle songtitle trackname "
+    "artistname",
     "category": "category categories genres genre class maincategory productcategory topics topic department subject",
     "description": "description desc plot overview summary abstract about",
     "creator": "creator creators author authors artist artists director directors brand store publisher channel "
@@ -61,6 +61,9 @@ class Rows(Protocol):
     def rows(self, *columns: str) -> Iterator[tuple[int, tuple[Any, ...]]]: ...
     def largest(self, column: str) -> float | None: ...
     def refuse(self, number: int, reason: str, /) -> Refusal: ...
+
+
+Opener = Callable[[Path], AbstractContextManager[Rows]]
 
 
 @dataclass(frozen=True)
@@ -159,31 +162,36 @@ def _events(table: Rows, roles: Roles, source: Source, name: str, separators: st
 
 def _event(row: Mapping[str, Any], fixed: EventKind | None, scale: float, latest: datetime, name: str) -> Event:
     text = review_text(row.get("headline"), row.get("text"))
-    rating, plays = row.get("rating"), row.get("plays")
-    at = values.time(row.get("at"), latest)
+    rating, plays = _given(row.get("rating"), scale), row.get("plays")
     kind = fixed or (values.kind(row["kind"]) if row.get("kind") else _implied(rating, plays, text, scale))
+    at = values.time(row.get("at"), latest)
     value = None
-    if kind in ("rating", "review") and rating not in (None, ""):
+    if kind in ("rating", "review") and rating is not None:
         value = values.stars(rating, scale)
-    elif kind == "play":
-        value = values.plays(plays) if plays not in (None, "") else 1.0
     elif kind == "rating":
         raise Unusable("a rating without a number")
+    elif kind == "play":
+        value = 1.0 if plays in (None, "") else values.plays(plays)
     return event(row["user"], row["item"], kind, value=value, text=text, at=at, source=name)
 
 
-def _implied(rating: object, plays: object, text: str, scale: float) -> EventKind:
-    """What a row without a kind says happened. A rating of 0 or -1 is how some sources spell "seen, not rated"."""
-    if rating not in (None, ""):
-        stars = values.number(rating, "rating")
-        if scale == 1:
-            return "like" if stars > 0 else "dislike"
-        if stars in (0, -1) and scale < 100:
-            return "review" if text else "view"
-        return "review" if text else "rating"
-    if plays not in (None, ""):
-        return "play"
-    return "review" if text else "view"
+def _given(rating: object, scale: float) -> float | None:
+    """The number that a person gave; None when they gave none, which some sources spell 0 or -1."""
+    if rating in (None, ""):
+        return None
+    number = values.number(rating, "rating")
+    return None if number in (0, -1) and 1 < scale < 100 else number
+
+
+def _implied(rating: float | None, plays: object, text: str, scale: float) -> EventKind:
+    """What a row without a kind says happened."""
+    if rating is not None and scale == 1:
+        return "like" if rating > 0 else "dislike"
+    if text:
+        return "review"
+    if rating is not None:
+        return "rating"
+    return "view" if plays in (None, "") else "play"
 
 
 def _scale(table: Rows, roles: Roles, mapping: Mapping[str, str]) -> tuple[float, str]:
@@ -223,7 +231,7 @@ def _items(table: Rows, roles: Roles, separators: str) -> Iterator[Record]:
             yield table.refuse(number, str(error))
 
 
-def _item(row: Mapping[str, Any], separators: str, others: Mapping[str, object]):
+def _item(row: Mapping[str, Any], separators: str, others: Mapping[str, object]) -> Item:
     creators = values.parts(row.get("creator"), "|;")
     return item(
         row["item"],
@@ -236,6 +244,45 @@ def _item(row: Mapping[str, Any], separators: str, others: Mapping[str, object])
             "creator": creators or None,
             "language": row.get("language"),
             "image": row.get("image"),
-            **{_attribute_name(column): value for column, value in others.items()},
+            **{column.partition(":")[0]: value for column, value in others.items()},
         },
     )
+
+
+def _read(source: Source, name: str, files: list[Path], opened: Opener) -> Iterator[Record]:
+    """Every file; tables of items before tables of events, so that items are there when events refer to them."""
+    with ExitStack() as stack:
+        tables = [stack.enter_context(opened(file)) for file in files]
+        known = [(table, guess(table.columns, source.mapping)) for table in tables]
+        for table, roles in sorted(known, key=lambda found: found[1].has("user")):
+            yield from read_table(table, roles, replace(source, path=table.path), name)
+
+
+def _json_table(path: Path) -> AbstractContextManager[Rows]:
+    return nullcontext(JsonTable(path))
+
+
+def _files(path: Path, endings: tuple[str, ...]) -> list[Path]:
+    candidates = [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+    return [file for file in candidates if file.name.lower().endswith(endings)]
+
+
+def _format(name: str, looks_for: str, endings: tuple[str, ...], opened: Opener) -> Format:
+    def matches(path: Path) -> bool:
+        return bool(_files(path, endings))
+
+    def read(source: Source) -> Iterator[Record]:
+        # A file that was given as this format is read as it, whatever it is called.
+        files = [source.path] if source.path.is_file() else _files(source.path, endings)
+        if not files:
+            raise ImportRefused(f"{source.path.name} holds no file that ends in {' or '.join(endings)}")
+        yield from _read(source, name, files, opened)
+
+    return Format(name, looks_for, matches, read, OPTIONS)
+
+
+_CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".txt", ".dat")
+CSV = _format("csv", "delimited text (, ; tab | ::) with a header: .csv, .tsv, .txt, .dat", _CSV, open_table)
+_JSONL = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+JSONL = _format("jsonl", "one JSON object a line: .jsonl, .ndjson, .json", _JSONL, _json_table)
+PARQUET = _format("parquet", "Parquet: .parquet", (".parquet", ".pq"), open_table)

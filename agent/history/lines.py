@@ -38,7 +38,7 @@ def json_lines(path: Path, rows: TypeAdapter[Row]) -> Iterator[tuple[int, Row] |
 
 
 class JsonTable:
-    """A file of flat JSON objects, read as a table is: see tables.Table. `columns`: every key of the first 200 lines."""
+    """A file of flat JSON objects, read as a table is: see tables.Table. `columns`: the keys of the first 200 lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

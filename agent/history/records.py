@@ -128,4 +128,6 @@ def _attribute(value: object) -> Value | None:
         return value if value == value and abs(value) != float("inf") else None
     if isinstance(value, list | tuple):
         return names(value)
+    if isinstance(value, dict):
+        return None
     return clean_line(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import unicodedata
 from functools import lru_cache
@@ -44,13 +45,28 @@ def clean_line(raw: object, limit: int = TITLE) -> str:
     return clean_text(raw, limit).replace("\n", " ")
 
 
-@lru_cache(maxsize=200_000)
 def clean_id(raw: object, what: str) -> str:
     """An id in its one spelling: NFC, no blanks around it, nothing invisible inside. `what`: "user" or "item".
-    Raises Unusable when nothing is left or it is longer than ID."""
-    text = "" if raw is None else str(raw)
+    Raises Unusable when nothing is left, when it is longer than ID, and for a list."""
+    return _clean_id(raw if type(raw) is str else _spelled(raw, what), what)
+
+
+def _spelled(raw: object, what: str) -> str:
+    if isinstance(raw, list | dict | tuple | bytes):
+        raise Unusable(f"{what} is not a single value")
+    if isinstance(raw, float):
+        # A column of whole numbers with gaps comes as 7.0; NaN stands for a gap.
+        return str(int(raw)) if raw.is_integer() else str(raw) if math.isfinite(raw) else ""
+    return "" if raw is None else str(raw)
+
+
+# The same ids come again and again in a history.
+@lru_cache(maxsize=200_000)
+def _clean_id(raw: str, what: str) -> str:
+    text = raw
     if not (text.isascii() and text.isprintable()):
-        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text[: ID * 4])).replace("\t", " ").replace("\n", " ")
+        bounded = text[: ID * 4].replace("\t", " ").replace("\n", " ")
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", bounded))
     text = text.strip()
     if not text:
         raise Unusable(f"no {what}")

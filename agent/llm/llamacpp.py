@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +21,7 @@ from agent.llm.grammar import gbnf
 from agent.llm.sampling import Pick
 from agent.llm.scheduler import Finished, Request, Scheduler, Tokens, common
 from agent.llm.scripted import normalised
+from agent.llm.threads import default_threads
 from agent.llm.tokens import refuse_overflow
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _CAPABLE_FROM = 2_500_000_000  # parameters: what is sold as "3B" starts about here
 _GRAMMARS = 64
-_MOST_THREADS = 8
 _ALL_LAYERS = -1
 
 
@@ -37,8 +36,8 @@ class LlamaCpp:
     """The model file `path`, ready to chat. Any thread may call any method; all of them share one engine.
 
     `context`: tokens that prompt and answer may take together, and at the same time the room that all requests in
-    progress share; no more than the model was trained on. `threads`: see `default_threads`. `gpu_layers`: how many
-    layers a GPU holds; by default all of them when this build of llama.cpp has one, which `gpu` tells.
+    progress share; no more than the model was trained on. `threads`: see `threads.default_threads`. `gpu_layers`: how
+    many layers a GPU holds; by default all of them when this build of llama.cpp has one, which `gpu` tells.
     Raises SetupError when the file cannot be used.
     """
 
@@ -184,11 +183,6 @@ class LlamaCpp:
             completion_tokens=len(tokens),
             ms=(time.perf_counter() - started) * 1000,
         )
-
-
-def default_threads() -> int:
-    """One thread per core that this process may use, at most eight."""
-    return max(1, min(len(os.sched_getaffinity(0)), _MOST_THREADS))
 
 
 def _last(request: Request) -> Finished:

@@ -198,14 +198,16 @@ class OpenAI:
             remaining = max(deadline - time.monotonic(), 0.001)
             try:
                 with wire.vendor_errors():
-                    return self._client.post(
+                    # Asked for as a stream and cast to Response, the SDK hands over the response with its body unread.
+                    response: Any = self._client.post(
                         "/chat/completions",
                         cast_to=httpx2.Response,
                         body=self._accepted(body),
                         options={"timeout": openai.Timeout(remaining, connect=min(_CONNECT_S, remaining))},
-                        stream=True,  # the SDK's word for: do not read the body yet
+                        stream=True,
                         stream_cls=openai.Stream[Any],
-                    ).response
+                    )
+                    return response
             except Refused as error:
                 if not self._leave_out(error.__cause__):
                     raise

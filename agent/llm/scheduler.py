@@ -142,6 +142,8 @@ class _Run:
     request: Request
     sequence: int
     base: _Prefix | None
+    shared: int
+    """Leading tokens whose cells belong to the base."""
     cells: int
     """Reserved beyond the base."""
     pending: Tokens
@@ -237,7 +239,7 @@ class Scheduler:
             self._decoder.copy(base.sequence, sequence, have)
             base.users += 1
             base.used_at = self._tick()
-        self._runs.append(_Run(request, sequence, base, cells, prompt[have:], have))
+        self._runs.append(_Run(request, sequence, base, have, cells, prompt[have:], have))
         return True
 
     def _longest(self, tokens: Tokens) -> tuple[_Prefix | None, int]:
@@ -372,21 +374,21 @@ class Scheduler:
         request = run.request
         if request.shared or len(request.prompt) < _WORTH_KEEPING:
             return  # the shared beginning is kept already; the rest is of no use to anyone
-        have = common(run.base.tokens, request.prompt) if run.base else 0
-        if run.base and have >= _WORTH_KEEPING and run.base.users == 1:
-            self._forget(run.base, have)
-            run.cells -= len(request.prompt) - have
+        if run.base and run.shared >= _WORTH_KEEPING and run.base.users == 1:
             target = run.base
+            self._forget(target, run.shared)
         else:
             target = self._target(run.base, 0)
-            if target is None or self._used() - len(target.tokens) + have > self._decoder.cells:
+            if target is None or self._used() - len(target.tokens) + run.shared > self._decoder.cells:
                 return
             self._forget(target, 0)
             if run.base:
                 run.base.users -= 1
             target.users += 1
-            run.cells -= len(request.prompt) - have
             run.base = target
+        # The cells of the prompt go over from the run to the prefix.
+        run.cells -= len(request.prompt) - run.shared
+        run.shared = len(request.prompt)
         self._decoder.copy(run.sequence, target.sequence, len(request.prompt))
         target.tokens = request.prompt
         target.used_at = self._tick()

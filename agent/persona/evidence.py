@@ -16,8 +16,11 @@ from agent.types import Polarity
 
 PRIOR = 8.0
 """Strength of the population's share as prior, in events."""
-KIND_ORDER = ("category", "creator", "word", "language", "price", "decade")
+KIND_ORDER = ("category", "creator", "word", "language", "minutes", "price", "decade")
 """Of two features that rest on the same items, the one whose kind comes first is kept."""
+BY_CHANCE = ("word", "minutes", "price", "decade")
+"""Kinds of which every item has one or many, so that some stand out by chance alone: they must do so clearly."""
+LEAST_WEIGHT_BY_CHANCE = 0.38
 FEW_ITEMS = 5
 """Up to this many items, one item alone may be evidence."""
 
@@ -70,7 +73,8 @@ def stand_out(tally: Tally, population: Population, polarity: Polarity) -> list[
         if marks and z >= (0.3 if few or polarity < 0 else 1.0):
             # How far it stands out, and how much of the history it is: a rare speciality and a staple both count.
             weight = (1 - math.exp(-max(z, 0.3) / 2.5)) * (0.5 + 0.5 * min(1.0, 2 * mass / total))
-            found.append(Evidence(feature, polarity, support, of, round(z, 3), round(weight, 3), marks))
+            if kind_of(feature) not in BY_CHANCE or weight >= LEAST_WEIGHT_BY_CHANCE:
+                found.append(Evidence(feature, polarity, support, of, round(z, 3), round(weight, 3), marks))
     return sorted(found, key=lambda one: (-one.weight, one.feature))
 
 
@@ -81,9 +85,11 @@ def sides(side: Side, polarity: Polarity) -> tuple[float, float, int]:
 
 
 def needed(feature: str, few: bool) -> int:
-    """How many items a feature must rest on. Words, decades and prices happen by chance, so they need more."""
-    by_chance = kind_of(feature) in ("word", "decade", "price")
-    return 1 + by_chance + (not few)
+    """How many items a feature must rest on."""
+    kind = kind_of(feature)
+    if few:
+        return 1 if kind in ("category", "language") else 2
+    return 3 if kind in BY_CHANCE else 2
 
 
 def log_odds_z(mass: float, total: float, share: float) -> float:

@@ -147,7 +147,7 @@ def latent(
     scored = [
         (log_odds_z(count, len(near), population.share(feature)), feature)
         for feature, count in counts.items()
-        if feature.startswith(("category:", "creator:", "language:"))
+        if feature.startswith(("category:", "language:"))
         and count >= 2
         and feature not in taken
         and (feature not in tally.features or tally.features[feature].met <= 0.02 * len(tally.marks))

@@ -53,13 +53,13 @@ def portrait(tags: Sequence[Tag], tally: Tally, items: Mapping[str, Item], domai
     """The strongest of each kind of like, so that one kind does not fill the text, two dislikes, two favourites."""
     likes: list[Tag] = []
     seen: dict[str, int] = {}
-    room = {"category": 3, "creator": 2, "word": 2, "decade": 1, "language": 1, "price": 1, "": 3}
+    room = {"category": 3, "creator": 2, "word": 2, "decade": 1, "language": 1, "price": 1, "minutes": 1, "": 3}
     for tag in tags:
         kind = kind_of(tag.feature)
         if tag.polarity > 0 and tag.kind != "latent" and seen.get(kind, 0) < room[kind]:
             seen[kind] = seen.get(kind, 0) + 1
             likes.append(tag)
-    dislikes = [tag for tag in tags if tag.polarity < 0 and kind_of(tag.feature) != "price"]
+    dislikes = [tag for tag in tags if tag.polarity < 0]
     loved = sorted(
         (mark for mark in tally.marks.values() if mark.preference >= FAVOURITE and mark.item in items),
         key=lambda mark: (-mark.preference, -(mark.at.timestamp() if mark.at else 0.0)),
@@ -175,40 +175,40 @@ def template_en(who: Portrait) -> str:
     if not who.likes and not who.dislikes:
         return f"Too little is known yet: {who.events or 'no'} event{'s' * (who.events != 1)}, and nothing stands out."
     by_kind = kinds(who.likes)
-    tastes = [spoken(tag.feature) or tag.name for tag in (*by_kind["stated"], *by_kind["category"])]
+    tastes = [spoken(tag.feature) for tag in by_kind["category"]]
     tongue = [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
     makers = [value_of(tag.feature) for tag in by_kind["creator"]]
     themes = [value_of(tag.feature) for tag in by_kind["word"]]
     decade = [spoken(tag.feature) for tag in by_kind["decade"]]
     openings = ("Mostly drawn to {}", "Keeps coming back to {}", "Has a clear liking for {}")
     opening = openings[sum(map(ord, "".join(tastes + makers))) % len(openings)]
-    sentences = []
-    main = tastes + tongue or ([f"{things} by {listing(makers)}"] if makers else [])
-    if not main and decade:
-        main, decade = [f"{things} from {decade[0]}"], []
-    if main:
-        text = opening.format(listing(main))
-        if decade:
-            text += f", above all from {decade[0]}"
-        if makers and (tastes or tongue):
-            text += (
-                f", and to {listing(makers)}"
-                if "drawn" in opening or "back" in opening
-                else f", and for {listing(makers)}"
-            )
-        sentences.append(text)
+    main = [tag.name for tag in by_kind["stated"]]
+    main += [of_kind(tastes, who.domain)] if tastes else []
+    main += tongue
+    main += [f"the work of {listing(makers)}"] if makers else []
+    main += [f"{things} from {decade[0]}"] if decade else []
+    sentences = [opening.format(listing(main))] if main else []
     if themes:
         sentences.append(f"{'Recurring themes' if len(themes) > 1 else 'A recurring theme'}: {listing(themes)}")
-    if by_kind["price"]:
-        sentences.append(f"Tends to choose {label(by_kind['price'][0].feature)}")
+    if scales := [label(tag.feature) for tag in (*by_kind["price"], *by_kind["minutes"])]:
+        sentences.append(f"Tends towards {listing(scales)}")
     if who.favourites:
         names = [item.title for item in who.favourites]
         sentences.append(f"{listing(names)} {'are favourites' if len(names) > 1 else 'is a favourite'}")
     if who.dislikes:
-        sentences.append(f"Tends not to like {listing([spoken(tag.feature) or tag.name for tag in who.dislikes])}")
+        genres = [spoken(tag.feature) for tag in who.dislikes if kind_of(tag.feature) == "category"]
+        rest = [spoken(tag.feature) or tag.name for tag in who.dislikes if kind_of(tag.feature) != "category"]
+        sentences.append(f"Tends not to like {listing([*([of_kind(genres, who.domain)] if genres else []), *rest])}")
     if who.events <= 5:
         sentences.insert(0, f"Little is known yet ({who.events} event{'s' * (who.events != 1)})")
     return bounded([f"{shown(one)}." for one in sentences], " ")
+
+
+def of_kind(tastes: Sequence[str], domain: str) -> str:
+    """ "drama and crime films", "products in toys and games"."""
+    if domain == "product":
+        return f"products in {listing(tastes)}"
+    return f"{listing(tastes)} {plural(domain)}"
 
 
 def template_zh(who: Portrait) -> str:
@@ -216,7 +216,10 @@ def template_zh(who: Portrait) -> str:
         return f"了解还太少：只有{who.events}条记录，暂无突出的偏好。"
     by_kind = kinds(who.likes)
     tastes = [label(tag.feature, "zh") or tag.name for tag in (*by_kind["stated"], *by_kind["category"])]
-    tastes += [label(tag.feature, "zh") for tag in (*by_kind["language"], *by_kind["decade"], *by_kind["price"])]
+    tastes += [
+        label(tag.feature, "zh")
+        for tag in (*by_kind["language"], *by_kind["decade"], *by_kind["price"], *by_kind["minutes"])
+    ]
     makers = [value_of(tag.feature) for tag in by_kind["creator"]]
     sentences = []
     if tastes:
@@ -238,7 +241,7 @@ def template_zh(who: Portrait) -> str:
 
 def kinds(tags: Sequence[Tag]) -> dict[str, list[Tag]]:
     sorted_out: dict[str, list[Tag]] = {
-        kind: [] for kind in ("stated", "category", "creator", "word", "decade", "language", "price")
+        kind: [] for kind in ("stated", "category", "creator", "word", "decade", "language", "price", "minutes")
     }
     for tag in tags:
         sorted_out[kind_of(tag.feature) if tag.feature else "stated"].append(tag)

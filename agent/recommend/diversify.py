@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
+from agent.recommend.retrieve import rescored
 from agent.types import Candidate, Item
 
 Stored = Mapping[str, NDArray[np.float32]]
@@ -40,7 +41,7 @@ def diversify(
     """The same candidates, the first `n` chosen one by one for relevance and difference, the rest in their order.
 
     Relevance is the place in the list, because scores of different steps are not comparable. An item without a stored
-    vector is like no other. Deterministic: of equals the one that came first.
+    vector is like no other. Deterministic: of equals the one that came first. Scores are dealt out again in order.
     Source: Carbonell and Goldstein 1998, maximal marginal relevance; cosine similarity to the nearest chosen item.
     """
     config = config or DiversifyConfig()
@@ -53,7 +54,7 @@ def diversify(
         config,
     )
     picked = set(chosen)
-    return [*(pool[at] for at in chosen), *(one for at, one in enumerate(candidates) if at not in picked)]
+    return rescored([*(pool[at] for at in chosen), *(one for at, one in enumerate(candidates) if at not in picked)])
 
 
 def marginal(

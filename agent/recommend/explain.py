@@ -15,7 +15,7 @@ from agent.errors import BadCompletion, LLMError
 from agent.features import Population, features, kind_of
 from agent.grounding.check import Rules, check, plain
 from agent.grounding.facts import Facts, numbers_in, stars
-from agent.labels import label, listing, noun, plural, shown, spoken, title
+from agent.labels import experienced, label, listing, noun, plural, shown, spoken, title
 from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
 from agent.recommend.catalogue import headline
@@ -26,6 +26,8 @@ MAX_TITLE = 80
 COMMON = 3
 """Features named at most."""
 CLOSE = 2
+NEAR = 5
+"""A vote of a liked item counts as closeness only among its nearest this many."""
 """Items of the person's own history named at most."""
 LIKED = 0.25
 """Preference from which on an item may be called liked."""
@@ -162,7 +164,8 @@ class Explain:
         self, candidate: Candidate, common: Sequence[str], mine: Mapping[str, Item], tally: Tally
     ) -> list[tuple[Item, Mark]]:
         """Liked items that retrieval found this one by, or that share most of what is in common; best liked first."""
-        voted = {s.retriever.removeprefix("recent:") for s in candidate.sources if s.retriever.startswith("recent:")}
+        near = [one for one in candidate.sources if one.retriever.startswith("recent:") and one.rank <= NEAR]
+        voted = {one.retriever.removeprefix("recent:") for one in near}
         scored = []
         for id, item in mine.items():
             shared = len(set(common) & set(features(item, self.population)))
@@ -286,7 +289,7 @@ def template(case: Case, language: Language, domain: str) -> str:
 
 
 def template_en(case: Case, domain: str) -> str:
-    close = listing([one.title + said_en(mark) for one, mark in case.close[:1]])
+    close = listing([one.title + said_en(mark, domain) for one, mark in case.close[:1]])
     common = phrase_en(case.common, domain)
     if case.against:
         text = f"{shown(listing([spoken(f) for f in case.against]))} tends not to be for you"
@@ -327,16 +330,18 @@ def phrase_en(common: Sequence[str], domain: str) -> str:
         parts.append(f"on the theme of {quoted}")
     if price := by_kind.get("price"):
         parts.append(f"at {spoken(price[0])}")
+    if length := by_kind.get("minutes"):
+        parts.append(f"with a {'short' if length[0].endswith('low') else 'long'} running time")
     return " ".join(parts)
 
 
-def said_en(mark: Mark) -> str:
+def said_en(mark: Mark, domain: str) -> str:
     if mark.stars is not None:
         return f", which you gave {mark.stars:g} stars"
     return {
         "like": ", which you liked",
         "purchase": ", which you bought",
-        "play": ", which you often played",
+        "play": f", which you {experienced(domain)}",
         "view": ", which you looked at",
         "click": ", which you looked at",
         "cart": ", which you put in your basket",

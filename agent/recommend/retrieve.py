@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -30,8 +31,8 @@ LIKED = 0.4
 class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     size: int = Field(default=100, ge=1)
     """Candidates returned at most; a query for more gets more."""
-    depth: int = Field(default=60, ge=1)
-    """Hits asked for per question."""
+    depth: int = Field(default=150, ge=1)
+    """Hits asked for per question, in a small catalogue fewer. MovieLens: recall@20 .110, .110, .127 at 60, 150, 300."""
     damping: int = Field(default=60, ge=1)
     """k of reciprocal-rank fusion."""
     tags: float = 1.0
@@ -45,8 +46,17 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     persona: float = 0.4
     words: float = 4.0
     """Weight of the request's own words: more than all that is known about the person together."""
-    popular: float = 0.1
-    """Weight of the popularity list for a person with a long history; it is 1 for a new one."""
+    popular: float = 1.0
+    """Weight of popularity among what the questions found; up to three times that for a person with hardly any history.
+
+    Close in meaning is not yet good. Measured on 300 MovieLens users, last liked film hidden: NDCG@10 .037 and
+    recall@100 .23 at weight 1 and depth 150, about .02 and .07 without; with three events known it is better tripled.
+    """
+    stranger: float = Field(default=0.4, ge=0, le=1)
+    """Above this strangeness, 3 / (3 + items had), the head of the popularity list is proposed as well: below 5 items.
+
+    For everybody it would raise NDCG@10 to .051, by films that no taste of the person speaks for; we do without.
+    """
     explore: float = 1.0
     """Weight of all latent tags together at surprise 1."""
     most_latent: int = Field(default=4, ge=0)
@@ -130,18 +140,25 @@ class Retrieve:
 
     def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
         """Candidates, best first, none of them had already. Raises StoreError when the index fails."""
-        config = self.config
+        config, where, wanted = self.config, filters(query.where), max(self.config.size, query.n)
         seen = consumed(events, config.consumed)
-        popular = Popular(self.items, self.popular, config)(query, profile, events)
+        # Who says what they want is not a stranger, however short their history.
+        spoken = bool(query.words.strip()) or any(tag.kind == "stated" for tag in profile.tags)
+        strange = 0.0 if spoken else 3 / (3 + len(seen))
         with index_errors():
-            probes = self._probes(query, profile, events)
-            if not probes and len(popular) < query.n:
-                probes = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
-            ballots = self._ask(probes, filters(query.where), seen, max(config.depth, 2 * query.n))
-            fused = fuse([*ballots, self._popular_ballot(popular, probes, events)], config.damping)
-            fused = fused[: 2 * max(config.size, query.n)]
+            # In a small catalogue a deep list would hold everything, and a vote for everything says nothing.
+            depth = max(2 * query.n, min(config.depth, self.index.count() // 10))
+            ballots = self._ask(self._probes(query, profile, events), where, seen, depth)
+            head = list[Candidate]()
+            if not ballots or strange > config.stranger:
+                head = Popular(self.items, self.popular, config)(query, profile, events)
+            if not ballots and len(head) < query.n:
+                near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
+                ballots = self._ask(near, where, seen, depth)
+            popular = self._popular_ballot(ballots, head, config.popular * (1 + 2 * strange))
+            fused = fuse([*ballots, popular], config.damping)[: 2 * wanted]
             unwanted = self._near_duplicates([one.id for one in fused], events)
-        candidates = self._screened(fused, query, profile, unwanted)[: max(config.size, query.n)]
+        candidates = self._screened(fused, query, profile, unwanted)[:wanted]
         share = 0.0 if query.words else query.surprise * config.explored_share
         return reserve(candidates, [is_explored(one) for one in candidates], share)
 
@@ -178,10 +195,14 @@ class Retrieve:
             for probe, hits in zip(probes, found, strict=True)
         ]
 
-    def _popular_ballot(self, popular: Sequence[Candidate], probes: Sequence[Probe], events: Sequence[Event]) -> Ballot:
-        known = len(consumed(events, self.config.consumed))
-        weight = max(self.config.popular, 3 / (3 + known)) if probes else 1.0
-        return Ballot("popular", weight, [(one.item.id, one.score) for one in popular])
+    def _popular_ballot(self, ballots: Sequence[Ballot], head: Sequence[Candidate], weight: float) -> Ballot:
+        found = {id for ballot in ballots if ballot.weight > 0 for id, _ in ballot.hits} & self._places.keys()
+        pool = sorted(found | {one.item.id for one in head}, key=self._places.__getitem__)
+        return Ballot("popular", weight, [(id, 1 / (1 + self._places[id])) for id in pool])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {id: place for place, id in enumerate(self.popular)}
 
     def _near_duplicates(self, ids: Sequence[str], events: Sequence[Event]) -> set[str]:
         disliked = recently_disliked(events, self.config.most_disliked)
@@ -285,8 +306,9 @@ def shared_out(total: float, probes: Sequence[Probe]) -> list[Probe]:
 
 
 def is_explored(candidate: Candidate) -> bool:
-    """Whether a latent interest's vote is the loudest of the candidate's votes."""
-    return bool(candidate.sources) and candidate.sources[0].retriever.startswith("explore:")
+    """Whether a latent interest speaks louder for the candidate than anything else about the person."""
+    personal = (source.retriever for source in candidate.sources if source.retriever != "popular")
+    return next(personal, "").startswith("explore:")
 
 
 def reserve(candidates: Sequence[Candidate], explored: Sequence[bool], share: float) -> list[Candidate]:

@@ -143,7 +143,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
         segment(g) / "link_lists.bin", 0, noise(size_of(segment(g) / "link_lists.bin"))
     ),
     "tables truncated": lambda g: truncate(g / "chroma.sqlite3"),
-    "tables are noise": lambda g: overwrite(g / "chroma.sqlite3", 0.3, noise(100_000)),
+    "tables are noise": lambda g: overwrite(g / "chroma.sqlite3", 0.7, noise(100_000)),
     "tables gone": lambda g: (g / "chroma.sqlite3").unlink(),
 }
 
@@ -160,12 +160,20 @@ def assert_set_aside(folder: Path) -> None:
     with pytest.raises(VectorStoreError, match="run `rapport index --rebuild`"):
         open_store(folder)
     assert (folder / "g1.damaged").is_dir()
+
+
+def test_after_damage_the_index_is_empty_until_it_is_rebuilt(folder: Path) -> None:
+    damaged(folder, "vectors zeroed")
+    assert_set_aside(folder)
     store = open_store(folder)
     assert store.count() == 0
     store.close()
     with ChromaStore.rebuild(folder, "invented", DIMENSION) as store:
         store.upsert(DOCUMENTS[:3], vectors(n=3))
     assert not (folder / "g1.damaged").exists()
+    store = open_store(folder)
+    assert store.count() == 3
+    store.close()
 
 
 @pytest.mark.parametrize("kind", DAMAGES)

@@ -1,4 +1,4 @@
-"""The index follows the catalogue: only what changed is embedded, what is gone is deleted, an interruption is made up."""
+"""The index follows the catalogue: only what changed is embedded, what is gone deleted, an interruption made up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,12 @@ def test_only_what_changed_is_embedded() -> None:
     store, embedder = ExactStore(64), Counting()
     sync(store, embedder, CATALOGUE)
     embedder.texts.clear()
-    catalogue = [Document("new", "new"), Document("d0", "other words", {"n": 0}), Document("d1", "film number 1"), *CATALOGUE[5:]]
+    catalogue = [
+        Document("new", "new"),
+        Document("d0", "other words", {"n": 0}),
+        Document("d1", "film number 1"),
+        *CATALOGUE[5:],
+    ]
     assert sync(store, embedder, catalogue) == SyncReport(added=1, changed=2, unchanged=len(CATALOGUE) - 5, removed=3)
     assert embedder.texts == ["new", "other words", "film number 1"]
     assert set(store.hashes()) == {document.id for document in catalogue}

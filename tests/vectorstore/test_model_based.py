@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -17,21 +18,23 @@ from vectorstore.exact import ExactStore
 DIMENSION = 4
 IDS = st.sampled_from(["a", "b", "c", "é", "e\u0301", "日本", "z" * 300])
 SAME = {"e\u0301": "é"}
-FIELDS = ["year", "words", "$x"]
+NAMES = st.sampled_from(["year", "words", "$x"])
 VALUES = st.one_of(
     st.integers(-3, 3),
     st.sampled_from([0.5, -2.0, 2**60]),
     st.sampled_from(["", "x", "1"]),
     st.lists(st.sampled_from(["", "x", "1"]), max_size=3).map(tuple),
 )
-DOCUMENTS = st.builds(Document, IDS, st.sampled_from(["", "text"]), st.dictionaries(st.sampled_from(FIELDS), VALUES))
+DOCUMENTS = st.builds(Document, IDS, st.sampled_from(["", "text"]), st.dictionaries(NAMES, VALUES))
 FILTERS = st.one_of(
-    st.builds(Filter, st.sampled_from(FIELDS), st.sampled_from(["=", "!=", "has"]), st.sampled_from(["", "x", "1", 1, 0.5])),
-    st.builds(Filter, st.sampled_from(FIELDS), st.sampled_from([">", ">=", "<", "<="]), st.sampled_from([0, 0.5, 1, -2])),
-)  # fmt: skip
-VECTORS = st.lists(st.integers(-4, 4), min_size=DIMENSION, max_size=DIMENSION).filter(any).map(
-    lambda row: np.array([row], np.float32) / np.linalg.norm(row)
-)  # fmt: skip
+    st.builds(Filter, NAMES, st.sampled_from(["=", "!=", "has"]), st.sampled_from(["", "x", "1", 1, 0.5])),
+    st.builds(Filter, NAMES, st.sampled_from([">", ">=", "<", "<="]), st.sampled_from([0, 0.5, 1, -2])),
+)
+VECTORS = (
+    st.lists(st.integers(-4, 4), min_size=DIMENSION, max_size=DIMENSION)
+    .filter(any)
+    .map(lambda row: np.array([row], np.float32) / np.linalg.norm(row))
+)
 
 
 def holds(metadata: dict, condition: Filter) -> bool:
@@ -120,6 +123,11 @@ class ChromaMachine(StoreMachine):
 
 
 TestExactModel = ExactMachine.TestCase
-TestExactModel.settings = settings(max_examples=60, stateful_step_count=20, deadline=None, derandomize=True)
+TestExactModel.settings = settings(max_examples=40, stateful_step_count=20, deadline=None, derandomize=True)
 TestChromaModel = ChromaMachine.TestCase
-TestChromaModel.settings = settings(max_examples=12, stateful_step_count=25, deadline=None, derandomize=True)
+TestChromaModel.settings = settings(max_examples=5, stateful_step_count=25, deadline=None, derandomize=True)
+
+
+@pytest.mark.long
+class TestChromaModelForLong(ChromaMachine.TestCase):
+    settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

@@ -72,26 +72,23 @@ def _load(path: Path, threads: int) -> Llama:
         raise VectorStoreError(
             "llama-cpp-python is not installed: run `make install` or install rapport[local]"
         ) from error
+    unset, none = llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED, llama_cpp.LLAMA_POOLING_TYPE_NONE
     try:
-        context = min(CONTEXT, _trained_context(path))
-        llama = _open(path, threads, context, llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
-        if llama.pooling_type() == llama_cpp.LLAMA_POOLING_TYPE_NONE:
+        llama = _open(path, threads, CONTEXT, unset)
+        # A text longer than the model's table of positions would abort the process.
+        context = min(CONTEXT, _trained_context(llama))
+        pooling = llama_cpp.LLAMA_POOLING_TYPE_MEAN if llama.pooling_type() == none else unset
+        if (context, pooling) != (CONTEXT, unset):
             llama.close()
-            llama = _open(path, threads, context, llama_cpp.LLAMA_POOLING_TYPE_MEAN)
-    except (ValueError, RuntimeError, AssertionError) as error:
+            llama = _open(path, threads, context, pooling)
+    except (ValueError, RuntimeError) as error:
         raise VectorStoreError(f"{path} cannot be loaded as an embedding model: {error}") from error
     return llama
 
 
-def _trained_context(path: Path) -> int:
-    # A text longer than the model's table of positions aborts the process, so the table's size is read first.
-    from llama_cpp import Llama
-
-    llama = Llama(str(path), vocab_only=True, verbose=False)
-    try:
-        return int(llama.metadata.get(f"{llama.metadata['general.architecture']}.context_length", CONTEXT))
-    finally:
-        llama.close()
+def _trained_context(llama: Llama) -> int:
+    architecture = llama.metadata.get("general.architecture", "")
+    return int(llama.metadata.get(f"{architecture}.context_length", CONTEXT))
 
 
 def _open(path: Path, threads: int, context: int, pooling: int) -> Llama:

@@ -110,7 +110,8 @@ def _read(answer: Any, expected: int, name: str) -> Vectors:
     """The vectors of an answer that may hold anything: as many as asked for, in order, finite, not zero."""
     try:
         rows = {row.index: [float(number) for number in row.embedding] for row in answer.data}
-        vectors = np.array([rows[at] for at in range(expected)], np.float32)
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
+            vectors = np.array([rows[at] for at in range(expected)], np.float32)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise VectorStoreError(f"{name} answered with something else than {expected} vectors") from error
     lengths = np.linalg.norm(vectors, axis=-1)

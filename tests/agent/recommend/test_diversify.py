@@ -49,7 +49,7 @@ def test_a_copy_of_what_is_chosen_waits():
 def test_the_first_candidate_stays_first():
     items = [candidate(str(at)) for at in range(5)]
     vectors = {str(at): unit(1, at) for at in range(5)}
-    assert diversify(items, vectors, 3)[0] is items[0]
+    assert diversify(items, vectors, 3)[0] == items[0]
 
 
 def test_no_creator_takes_more_than_their_share_while_there_are_others():

@@ -87,9 +87,15 @@ def votes(one: Candidate) -> set[str]:
 
 
 def test_a_tag_brings_what_it_names():
-    found = retrieve()(Query("ann"), Profile("ann", (tag("Horror"),)), [event("f0", value=3, day=n) for n in range(9)])
-    assert share(found, "Horror") >= 8
-    assert "tag:Horror" in votes(found[0])
+    events = [event(f"f{at}", value=3) for at in range(40)]
+    found = retrieve()(Query("ann"), Profile("ann", (tag("Horror"),)), events)
+    assert share(found, "Horror") >= 6
+    assert any("tag:Horror" in votes(one) for one in found[:3])
+
+
+def test_a_stated_wish_counts_although_nothing_else_is_known():
+    found = retrieve()(Query("ann"), Profile("ann", (tag("Horror", kind="stated"),)), [])
+    assert share(found, "Horror") >= 6
 
 
 def test_a_recently_liked_item_brings_its_like_and_is_named():
@@ -202,7 +208,7 @@ def test_near_duplicates_of_a_disliked_item_go_out():
     store, all_of_it = exact(), {**CATALOGUE, "twin": twin}
     (document,) = documents([twin])
     store.upsert([document], EMBEDDER.embed([document.text]))
-    step = Retrieve(store, EMBEDDER, lambda wanted: {id: all_of_it[id] for id in wanted if id in all_of_it}, POPULAR)
+    step = Retrieve(store, EMBEDDER, lambda wanted: {id: all_of_it[id] for id in wanted if id in all_of_it}, ())
     profile = Profile("ann", (tag("Horror"),))
     assert "twin" in ids(step(Query("ann"), profile, [event("f1", value=4)]))
     assert "twin" not in ids(step(Query("ann"), profile, [event("f1", "dislike")]))

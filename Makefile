@@ -1,0 +1,44 @@
+# `make demo` and `make test` set up everything they need; the other verbs stand on the same environment.
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test test-long eval clean
+
+UV := $(shell command -v uv || echo $(CURDIR)/.tools/uv)
+RUN = $(UV) run --no-sync --frozen
+# What llama-cpp-python never needs here is not compiled; set CMAKE_ARGS yourself, e.g. to -DGGML_CUDA=on, for a GPU.
+LEAN := -DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TESTS=OFF \
+        -DLLAMA_BUILD_SERVER=OFF -DCMAKE_PROJECT_INCLUDE=$(CURDIR)/tools/lean.cmake
+export CMAKE_ARGS ?=
+override CMAKE_ARGS := $(LEAN) $(CMAKE_ARGS)
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install: .venv/.installed  ## everything, from the lock file (compiles llama.cpp once: 3 to 5 minutes on two cores)
+
+.venv/.installed: uv.lock pyproject.toml tools/lean.cmake | $(UV)
+	@echo "installing from uv.lock; llama.cpp is compiled once and then cached"
+	$(UV) sync --frozen --extra local
+	@touch $@
+
+$(CURDIR)/.tools/uv:
+	sh tools/get-uv.sh $@
+
+demo: install  ## the bundled people: personas and explained recommendations, offline
+	@$(RUN) rapport demo
+
+check: install  ## formatting, lint, types
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) pyright
+
+test: check  ## check, then the tests (minutes, offline)
+	$(RUN) pytest
+
+test-long: check  ## the long ones too
+	$(RUN) pytest -m "long or not long"
+
+eval: install  ## the measurements; name the data folder with DATA=…
+	$(RUN) rapport eval list
+
+clean:  ## the environment and what was built
+	rm -rf .venv .tools build dist

@@ -1,0 +1,403 @@
+"""The `rapport` command: parse, call, print. stdout is data, stderr is progress and messages.
+
+Exit status: 0 good, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+
+from agent import doctor as examination
+from agent import shapes, show
+from agent.errors import RapportError, UsageError
+from agent.settings import load
+from agent.types import Profile
+from agent.wiring import DOMAINS, Rapport, open_rapport
+
+app = typer.Typer(
+    name="rapport",
+    help="A recommendation agent that gets to know people: interest tags with receipts, personas, explained lists.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+prompts_app = typer.Typer(help="The exact words that are sent to a model.", no_args_is_help=True)
+models_app = typer.Typer(help="Which language model answers.", no_args_is_help=True)
+app.add_typer(prompts_app, name="prompts")
+app.add_typer(models_app, name="models")
+
+Home = Annotated[
+    Path | None, typer.Option("--home", help="Where state lives; default: RAPPORT_HOME or the user's data folder.")
+]
+Llm = Annotated[
+    str | None,
+    typer.Option("--llm", help="builtin · gguf:/path · hf:OWNER/REPO:FILE · openai:MODEL · openai:URL#MODEL · none"),
+]
+Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
+User = Annotated[str, typer.Argument(help="A person's id, as in the imported events.")]
+Tongue = Annotated[Literal["en", "zh"] | None, typer.Option("--language", help="en or zh; default: the person's own.")]
+
+
+def opened(home: Path | None, llm: str | None = None) -> Rapport:
+    return open_rapport(settings=load(home=home, llm=llm))
+
+
+def emit(data: Any) -> None:
+    """JSON on stdout, one value, never escaped beyond what JSON needs."""
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+
+
+@app.command()
+def demo(
+    llm: Llm = None,
+    people: Annotated[int, typer.Option(help="How many of the sample's people to show.", min=1, max=12)] = 12,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Keep the demo's state here; default: thrown away.")
+    ] = None,
+) -> None:
+    """The bundled films and people: personas, and recommendations with reasons, offline, in one go."""
+    from agent import demo as demonstration
+
+    demonstration.run(llm=llm, people=people, home=home)
+
+
+@app.command(name="import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A file or folder.")],
+    format: Annotated[
+        str,
+        typer.Option("--format", help="auto · movielens · amazon · recbole · lastfm · anime · csv · jsonl · parquet"),
+    ] = "auto",
+    map: Annotated[
+        str,
+        typer.Option("--map", help="Which column is what: user=…,item=…,rating=…,time=…; also scale=10, kind=view."),
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report; keep nothing.")] = False,
+    rejects: Annotated[Path | None, typer.Option(help="Where refused rows go; default: refused/ in the home.")] = None,
+    domain: Annotated[str, typer.Option(help="What one item is called, e.g. film, book, product.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Bring items and events in. Importing the same file again changes nothing."""
+    from agent.history.importing import import_path
+
+    with opened(home) as rapport:
+        target = rejects or rapport.settings.home / "refused" / f"{path.resolve().name}.jsonl"
+        with show.progress(f"reading {path.name}") as progress:
+            report = import_path(
+                rapport.store,
+                path,
+                format=format,
+                mapping=pairs(map),
+                dry_run=dry_run,
+                rejects=None if dry_run else target,
+                progress=lambda rows: progress(rows, None),
+            )
+        if not dry_run:
+            known = domain or next((word for start, word in DOMAINS.items() if report.format.startswith(start)), "")
+            if known:
+                rapport.store.set_meta("domain", known)
+        if as_json:
+            emit(shapes.import_report(report))
+        else:
+            show.import_report(report, dry_run=dry_run, rejects=None if dry_run else target)
+            if not dry_run:
+                show.err.print("next: [bold]rapport index[/], then [bold]rapport recommend USER[/]")
+
+
+def pairs(text: str) -> dict[str, str]:
+    """ "user=uid,item=sku" as a mapping."""
+    found: dict[str, str] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise UsageError(f"--map takes name=column pairs such as user=uid,item=sku; {part!r} is none")
+        found[name.strip()] = value.strip()
+    return found
+
+
+@app.command()
+def index(
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="From nothing, beside the old one, then switch.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Embed the catalogue into Chroma; only what changed."""
+    with opened(home) as rapport, show.progress("embedding the catalogue") as progress:
+        report = rapport.build_index(progress, rebuild=rebuild)
+    counts = {
+        "added": report.added,
+        "changed": report.changed,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+    }
+    if as_json:
+        emit(counts)
+    else:
+        show.out.print(" · ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+@app.command()
+def profile(
+    user: User,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="From the whole history, not from the last one.")] = False,
+    add: Annotated[
+        list[str] | None, typer.Option(help="State an interest yourself; with a leading - an aversion.")
+    ] = None,
+    remove: Annotated[list[str] | None, typer.Option(help="Take a tag away; it does not come back.")] = None,
+    undo: Annotated[list[str] | None, typer.Option(help="Take back what --add or --remove said about a tag.")] = None,
+    home: Home = None,
+    llm: Llm = None,
+    as_json: Json = False,
+) -> None:
+    """Who this person is as a customer: tags with receipts, persona. Built when missing or stale."""
+    with opened(home, llm) as rapport:
+        if add or remove or undo:
+            edit(rapport, user, add or [], remove or [], undo or [])
+        found = rapport.profile(user, rebuild=rebuild)
+        if as_json:
+            emit(shapes.profile(found))
+        else:
+            show.profile(found, receipt_titles(rapport, found), receipts=2)
+            show.provenance(found.provenance)
+
+
+def edit(rapport: Rapport, user: str, add: list[str], remove: list[str], undo: list[str]) -> None:
+    """Write down what a person says of their tags."""
+    known = {tag.name.casefold(): tag for tag in rapport.profile(user).tags}
+    for name in add:
+        polarity, name = (-1, name[1:].strip()) if name.startswith("-") else (1, name.strip())
+        rapport.state(user, name, "add", polarity)
+    for name in remove:
+        if name.casefold() not in known:
+            raise UsageError(f"{user!r} has no tag {name!r}; there are {', '.join(tag.name for tag in known.values())}")
+        rapport.state(user, name, "remove")
+    for name in undo:
+        if not rapport.unstate(user, name):
+            raise UsageError(f"nothing was said about a tag {name!r}")
+
+
+@app.command()
+def recommend(
+    user: User,
+    n: Annotated[int, typer.Option("-n", help="How many.", min=1, max=200)] = 10,
+    words: Annotated[str, typer.Option(help='What is wanted right now, e.g. "slow science fiction".')] = "",
+    where: Annotated[list[str] | None, typer.Option(help='A filter, e.g. "year>=1990"; may be repeated.')] = None,
+    surprise: Annotated[float, typer.Option(help="0 = familiar, 1 = surprising.", min=0, max=1)] = 0.2,
+    new: Annotated[bool, typer.Option("--new", help="Answer for somebody who is not known, too.")] = False,
+    language: Tongue = None,
+    home: Home = None,
+    llm: Llm = None,
+    as_json: Json = False,
+) -> None:
+    """Ranked items, each with a reason and what it rests on."""
+    with opened(home, llm) as rapport:
+        found = rapport.recommend(
+            user, n, words=words, where=where or (), surprise=surprise, language=language, allow_new=new
+        )
+        if as_json:
+            emit(shapes.answer(found))
+        else:
+            ids = {one.item for each in found.items for one in each.receipts}
+            show.answer(found, show.titles_of(rapport.store.items(ids)))
+            show.provenance(found.provenance)
+
+
+@app.command()
+def explain(
+    user: User,
+    item: Annotated[str, typer.Argument(help="An item's id.")],
+    home: Home = None,
+    llm: Llm = None,
+    as_json: Json = False,
+) -> None:
+    """Why this item would, or would not, suit this person."""
+    with opened(home, llm) as rapport:
+        found = rapport.explain(user, item)
+        if as_json:
+            emit(shapes.recommendation(found))
+        else:
+            titles = show.titles_of(rapport.store.items({one.item for one in found.receipts}))
+            show.out.print(show.card(found, titles))
+
+
+@app.command()
+def doctor(home: Home = None, llm: Llm = None, as_json: Json = False) -> None:
+    """What is there, what is missing, and the exact command that mends it."""
+    with opened(home, llm) as rapport:
+        found = examination.examine(rapport)
+    if as_json:
+        emit([{"what": one.what, "state": one.state, "found": one.found, "mend": one.mend} for one in found])
+    else:
+        show.findings(found)
+    if any(one.state == "missing" for one in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def logs(
+    limit: Annotated[int, typer.Option(help="How many of the newest calls.", min=1)] = 20,
+    user: Annotated[str | None, typer.Option(help="Only calls about this person.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Every call of a model: when, which prompt, tokens, time, outcome."""
+    with opened(home) as rapport:
+        found = rapport.store.calls(limit, user)
+    if as_json:
+        emit([shapes.call(one) for one in found])
+    else:
+        show.calls(found)
+
+
+@app.command()
+def export(user: User, home: Home = None) -> None:
+    """Everything that is stored about a person, as JSON."""
+    with opened(home) as rapport:
+        rapport.known(user)
+        emit(rapport.store.export_user(user))
+
+
+@app.command()
+def forget(
+    user: User,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Remove a person from every table and file, with proof. This cannot be undone."""
+    from agent.privacy.erasure import forget as erase
+
+    with opened(home) as rapport:
+        rapport.known(user)
+        if not yes:
+            typer.confirm(f"Forget {user!r} for good?", abort=True, err=True)
+        proof = erase(rapport.store, rapport.settings.home, user)
+    if as_json:
+        emit({"user": proof.user, "rows": proof.rows, "lines": proof.lines, "files": proof.files, "found": proof.found})
+    else:
+        gone = ", ".join(f"{count} {table}" for table, count in proof.rows.items() if count)
+        show.out.print(
+            f"forgotten: {gone or 'nothing'}; {proof.searched} texts looked for in {proof.files} files, "
+            f"{proof.found} found"
+        )
+
+
+@prompts_app.command("list")
+def prompts_list(as_json: Json = False) -> None:
+    """Every prompt, its versions and languages."""
+    from prompts import library
+
+    found = library.every()
+    if as_json:
+        emit([{"id": one.id, "about": one.about, "inputs": sorted(one.inputs)} for one in found])
+    else:
+        for one in found:
+            show.out.print(f"[bold]{one.id}[/]  {escape(one.about)}")
+
+
+@prompts_app.command("show")
+def prompts_show(
+    name: Annotated[str, typer.Argument(help="E.g. persona.")],
+    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    version: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,
+) -> None:
+    """A prompt's template, as it lies in its file."""
+    from agent.ask import template_of
+
+    found = template_of(name, "zh" if language == "zh" else "en", version)
+    sys.stdout.write("".join(f"[[{role}]]\n{source}" for role, source in found.sections))
+
+
+@prompts_app.command("render")
+def prompts_render(
+    name: Annotated[str, typer.Argument(help="persona, tags, reason, rerank, sentiment …")],
+    user: User,
+    item: Annotated[str, typer.Option(help="For reason: which item; default: the first recommended.")] = "",
+    home: Home = None,
+) -> None:
+    """The exact text for a real person, without calling a model."""
+    from agent.rehearsal import rendered
+
+    with opened(home, "none") as rapport:
+        for number, chat in enumerate(rendered(rapport, name, user, item)):
+            if number:
+                sys.stdout.write("\n" + "=" * 72 + "\n")
+            for message in chat:
+                sys.stdout.write(f"--- {message.role}\n{message.content}\n")
+
+
+@models_app.command("list")
+def models_list(home: Home = None, as_json: Json = False) -> None:
+    """The forms that --llm takes, and which is in use."""
+    from agent.llm.connect import BACKENDS
+
+    settings = load(home=home)
+    found = [backend.form for backend in BACKENDS.values()]
+    if as_json:
+        emit({"in_use": settings.llm, "forms": found})
+    else:
+        show.out.print(f"in use: [bold]{escape(settings.llm)}[/]")
+        for form in found:
+            show.out.print(f"  {escape(form)}")
+
+
+@models_app.command("use")
+def models_use(
+    spec: Annotated[str, typer.Argument(help="As for --llm.")],
+    home: Home = None,
+) -> None:
+    """Open a model once, and write it into rapport.toml so that it answers from now on."""
+    from agent.settings import keep
+
+    with opened(home, spec) as rapport:
+        name = rapport.llm.name
+        path = keep(rapport.settings.home, "llm", spec)
+    show.out.print(f"{escape(name)} answers from now on ({escape(str(path))})")
+
+
+def receipt_titles(rapport: Rapport, found: Profile) -> dict[str, str]:
+    return show.titles_of(rapport.store.items({one.item for tag in found.tags for one in tag.receipts}))
+
+
+def add_plugins() -> None:
+    """Commands of packages that stand above this one, such as `rapport eval`; found by entry point, never imported."""
+    for entry in entry_points(group="rapport.commands"):
+        app.add_typer(entry.load(), name=entry.name)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"rapport {version('rapport')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Options that every command has are listed with each command."""
+
+
+def main() -> None:
+    add_plugins()
+    try:
+        app()
+    except UsageError as error:
+        show.err.print(f"[red]rapport:[/] {escape(str(error))}")
+        sys.exit(2)
+    except RapportError as error:
+        show.err.print(f"[red]rapport:[/] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        show.err.print("stopped; what was done is kept")
+        sys.exit(130)

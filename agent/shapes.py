@@ -1,0 +1,104 @@
+"""The JSON that other programs read, of every command and service; knows no store and no model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from agent.history.importing import ImportReport
+from agent.types import Answer, Call, Profile, Provenance, Receipt, Recommendation, Tag
+
+
+def profile(one: Profile) -> dict[str, Any]:
+    return {
+        "user": one.user,
+        "tags": [tag(each) for each in one.tags],
+        "persona": one.persona,
+        "persona_by": one.persona_by,
+        "language": one.language,
+        "sentiment": {
+            "positive": one.sentiment.positive,
+            "neutral": one.sentiment.neutral,
+            "negative": one.sentiment.negative,
+        },
+        "questions": list(one.questions),
+        "events": one.events,
+        "as_of": moment(one.as_of),
+        "version": one.version,
+        "provenance": provenance(one.provenance),
+    }
+
+
+def tag(one: Tag) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "polarity": one.polarity,
+        "weight": one.weight,
+        "kind": one.kind,
+        "feature": one.feature,
+        "receipts": [receipt(each) for each in one.receipts],
+        "first_seen": moment(one.first_seen),
+        "last_seen": moment(one.last_seen),
+    }
+
+
+def receipt(one: Receipt) -> dict[str, Any]:
+    found: dict[str, Any] = {"event": one.event, "item": one.item, "at": moment(one.at)}
+    return {**found, "quote": one.quote} if one.quote else found
+
+
+def answer(one: Answer) -> dict[str, Any]:
+    return {
+        "user": one.user,
+        "items": [recommendation(each) for each in one.items],
+        "degraded": one.degraded,
+        "provenance": provenance(one.provenance),
+    }
+
+
+def recommendation(one: Recommendation) -> dict[str, Any]:
+    return {
+        "rank": one.rank,
+        "item": one.item.id,
+        "title": one.item.title,
+        "score": one.score,
+        "reason": one.reason,
+        "receipts": [each.item for each in one.receipts],
+        "grounded": one.grounded,
+        "written_by": one.written_by,
+        "explored": one.explored,
+        "sources": {each.retriever: {"rank": each.rank, "score": round(each.score, 4)} for each in one.sources},
+    }
+
+
+def provenance(one: Provenance) -> dict[str, Any]:
+    return {
+        "model": one.model,
+        "prompt": list(one.prompts),
+        "tokens": {"prompt": one.prompt_tokens, "completion": one.completion_tokens},
+        "ms": one.ms,
+        "profile_version": one.profile_version,
+        "notes": list(one.notes),
+    }
+
+
+def import_report(one: ImportReport) -> dict[str, Any]:
+    return asdict(one)
+
+
+def call(one: Call) -> dict[str, Any]:
+    return {
+        "at": moment(one.at),
+        "prompt": one.prompt,
+        "model": one.model,
+        "prompt_tokens": one.prompt_tokens,
+        "completion_tokens": one.completion_tokens,
+        "ms": one.ms,
+        "outcome": one.outcome,
+        "user": one.user,
+    }
+
+
+def moment(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat().replace("+00:00", "Z")
