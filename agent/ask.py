@@ -6,13 +6,13 @@ The only module that joins a prompt to a model. It knows neither people nor item
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent.errors import BadCompletion, LLMError, PromptError, Truncated
+from agent.errors import BadCompletion, LLMError, PromptError, Refused, Truncated
 from agent.llm.base import LLM, Completion, Message, Schema
 from agent.types import Call, Language
 from prompts import library
@@ -88,17 +88,19 @@ class Ask:
     ) -> list[Reply[list[float]]]:
         """Log-probabilities of `choices` per inputs (exp sums to 1), from one prompt pass. Raises LLMError."""
         template = template_of(prompt, language)
-        started = datetime.now(UTC)
         chats = [chat_of(template, one) for one in inputs]
+        if not chats:
+            return []
+        started = datetime.now(UTC)
         try:
             scores = self.llm.choose(chats, choices)
         except LLMError as error:
             self._record(template, started, type(error).__name__)
             raise
         tokens = sum(self.llm.count_tokens(message.content) for chat in chats for message in chat)
-        spent = self._record(template, started, "ok", prompt_tokens=tokens)
-        share = len(inputs) or 1
-        return [Reply(row, template.id, tokens // share, 0, spent / share) for row in scores]
+        ms = self._record(template, started, "ok", prompt_tokens=tokens)
+        share = len(inputs)
+        return [Reply(row, template.id, tokens // share, 0, ms / share) for row in scores]
 
     def fit(self, lines: Sequence[str], budget: int) -> list[str]:
         """As many of the first `lines` as `budget` tokens hold, counted by the model's own tokenizer."""
@@ -114,15 +116,18 @@ class Ask:
         self, template: library.Prompt, inputs: Inputs, kind: type[Answer], schema: Schema, max_tokens: int
     ) -> Reply[Answer] | BadCompletion:
         chat = chat_of(template, inputs)
-        (completion,) = self._call(template, [chat], schema, max_tokens)
-        first = read(template, completion, kind)
+        (asked,) = self._call(template, [chat], schema, max_tokens, kind=kind)
+        first = read(template, asked, kind)
         if not isinstance(first, BadCompletion) or isinstance(first, Truncated):
             return first
-        repair = chat_of(template_of("repair", "en"), {"reason": str(first)[:500]})
-        (completion,) = self._call(
-            template, [[*chat, Message("assistant", completion.text[:2000]), *repair]], schema, max_tokens
-        )
-        return read(template, completion, kind)
+        repair = chat_of(template_of("repair", template.language), {"reason": str(first)[:500]})
+        again = [*chat, Message("assistant", asked.text[:2000]), *repair]
+        try:
+            (repaired,) = self._call(template, [again], schema, max_tokens, kind=kind)
+        except Refused:
+            # The first question fitted into the context, this longer one does not: the first answer stands, bad.
+            return first
+        return spent(read(template, repaired, kind), asked)
 
     def _generate(
         self,
@@ -143,7 +148,11 @@ class Ask:
         max_tokens: int,
         temperature: float = 0.0,
         seed: int = 0,
+        *,
+        kind: type[BaseModel] | None = None,
     ) -> list[Completion]:
+        if not chats:
+            return []
         started = datetime.now(UTC)
         try:
             done = self.llm.generate(chats, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
@@ -153,7 +162,7 @@ class Ask:
         self._record(
             template,
             started,
-            "ok" if all(one.finish == "stop" for one in done) else "Truncated",
+            next((bad for one in done if (bad := outcome(template, one, kind)) != "ok"), "ok"),
             sum(one.prompt_tokens for one in done),
             sum(one.completion_tokens for one in done),
         )
@@ -189,11 +198,32 @@ def read(template: library.Prompt, completion: Completion, kind: type[Answer]) -
     if completion.finish == "length":
         return Truncated("the answer was cut off", completion.text)
     try:
-        return reply(template, completion, kind.model_validate_json(completion.text))
+        # A lone surrogate cannot be JSON; pydantic would raise something of its own over it.
+        return reply(template, completion, kind.model_validate_json(completion.text.encode("utf-8", "replace")))
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         return BadCompletion(f"{problem['msg']}{f' at {where}' if where else ''}", completion.text)
+
+
+def outcome(template: library.Prompt, completion: Completion, kind: type[BaseModel] | None) -> str:
+    """What the call log says of a completion: "ok", or the name of the error."""
+    if completion.finish == "length":
+        return Truncated.__name__
+    answer = read(template, completion, kind) if kind else None
+    return type(answer).__name__ if isinstance(answer, BadCompletion) else "ok"
+
+
+def spent(answer: Reply[Answer] | BadCompletion, before: Completion) -> Reply[Answer] | BadCompletion:
+    """`answer` with what the question before it took counted too."""
+    if isinstance(answer, BadCompletion):
+        return answer
+    return replace(
+        answer,
+        prompt_tokens=answer.prompt_tokens + before.prompt_tokens,
+        completion_tokens=answer.completion_tokens + before.completion_tokens,
+        ms=answer.ms + before.ms,
+    )
 
 
 def reply(template: library.Prompt, completion: Completion, value: Value) -> Reply[Value]:

@@ -1,11 +1,12 @@
 """The `rapport` command: parse, call, print. stdout is data, stderr is progress and messages.
 
-Exit status: 0 good, 1 failed, 2 wrong usage.
+Exit status: 0 good, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib.metadata import entry_points, version
 from pathlib import Path
@@ -20,6 +21,9 @@ from agent.errors import RapportError, UsageError
 from agent.settings import load
 from agent.types import Profile
 from agent.wiring import DOMAINS, Rapport, open_rapport
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 app = typer.Typer(
     name="rapport",
@@ -89,7 +93,7 @@ def import_(
     from agent.history.importing import import_path
 
     with opened(home) as rapport:
-        target = rejects or rapport.settings.home / "refused" / f"{path.resolve().name}.jsonl"
+        refused = rejects or rapport.settings.home / "refused" / f"{path.resolve().name or 'all'}.jsonl"
         with show.progress(f"reading {path.name}") as progress:
             report = import_path(
                 rapport.store,
@@ -97,7 +101,7 @@ def import_(
                 format=format,
                 mapping=pairs(map),
                 dry_run=dry_run,
-                rejects=None if dry_run else target,
+                rejects=None if dry_run else refused,
                 progress=lambda rows: progress(rows, None),
             )
         if not dry_run:
@@ -107,7 +111,7 @@ def import_(
         if as_json:
             emit(shapes.import_report(report))
         else:
-            show.import_report(report, dry_run=dry_run, rejects=None if dry_run else target)
+            show.import_report(report, dry_run=dry_run, rejects=None if dry_run else refused)
             if not dry_run:
                 show.err.print("next: [bold]rapport index[/], then [bold]rapport recommend USER[/]")
 
@@ -225,7 +229,7 @@ def explain(
             emit(shapes.recommendation(found))
         else:
             titles = show.titles_of(rapport.store.items({one.item for one in found.receipts}))
-            show.out.print(show.card(found, titles))
+            show.out.print(show.card(found, titles, ranked=False))
 
 
 @app.command()
@@ -273,13 +277,11 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Remove a person from every table and file, with proof. This cannot be undone."""
-    from agent.privacy.erasure import forget as erase
-
     with opened(home) as rapport:
         rapport.known(user)
         if not yes:
             typer.confirm(f"Forget {user!r} for good?", abort=True, err=True)
-        proof = erase(rapport.store, rapport.settings.home, user)
+        proof = rapport.forget(user)
     if as_json:
         emit({"user": proof.user, "rows": proof.rows, "lines": proof.lines, "files": proof.files, "found": proof.found})
     else:
@@ -299,20 +301,22 @@ def prompts_list(as_json: Json = False) -> None:
     if as_json:
         emit([{"id": one.id, "about": one.about, "inputs": sorted(one.inputs)} for one in found])
     else:
-        for one in found:
-            show.out.print(f"[bold]{one.id}[/]  {escape(one.about)}")
+        show.listing([(one.id, one.about) for one in found])
 
 
 @prompts_app.command("show")
 def prompts_show(
     name: Annotated[str, typer.Argument(help="E.g. persona.")],
-    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    language: Annotated[Literal["en", "zh"], typer.Option(help="en or zh.")] = "en",
     version: Annotated[int | None, typer.Option(help="Default: the newest.")] = None,
 ) -> None:
     """A prompt's template, as it lies in its file."""
     from agent.ask import template_of
+    from prompts import library
 
-    found = template_of(name, "zh" if language == "zh" else "en", version)
+    if name not in library.names():
+        raise UsageError(f"no prompt is called {name!r}; there are {', '.join(library.names())}")
+    found = template_of(name, language, version)
     sys.stdout.write("".join(f"[[{role}]]\n{source}" for role, source in found.sections))
 
 
@@ -389,15 +393,34 @@ def root(
 
 
 def main() -> None:
-    add_plugins()
     try:
+        status = run()
+        # What is still in the buffer would meet a closed pipe only after the last line of Python.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has read enough, as in `rapport logs | head -1`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def run() -> int | str | None:
+    """The command of sys.argv; its exit status."""
+    try:
+        add_plugins()
         app()
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            show.err.print("stopped; what was done is kept")
+        return error.code
     except UsageError as error:
-        show.err.print(f"[red]rapport:[/] {escape(str(error))}")
-        sys.exit(2)
+        show.failure(str(error))
+        return 2
     except RapportError as error:
-        show.err.print(f"[red]rapport:[/] {escape(str(error))}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        show.err.print("stopped; what was done is kept")
-        sys.exit(130)
+        show.failure(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

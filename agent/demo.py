@@ -7,10 +7,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from rich.markup import escape
 from rich.padding import Padding
 from rich.rule import Rule
 
 from agent import sample, show
+from agent.errors import UsageError
 from agent.settings import load
 from agent.wiring import Rapport, open_rapport
 
@@ -23,7 +25,10 @@ def run(*, llm: str | None, people: int, home: Path | None) -> None:
     """Import, index, profile and recommend for the first `people` of the sample."""
     with ExitStack() as stack:
         folder = home or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rapport-demo-")))
-        rapport = stack.enter_context(open_rapport(settings=load(home=folder, llm=llm)))
+        # A database that is set for real data must not get the invented people.
+        settings = load(home=folder, llm=llm, domain="film")
+        settings = settings.model_copy(update={"database": ""})
+        rapport = stack.enter_context(open_rapport(settings=settings))
         prepare(rapport)
         shown = [name for name in ORDER if name in sample.PEOPLE][:people]
         written: list[str] = []
@@ -34,17 +39,22 @@ def run(*, llm: str | None, people: int, home: Path | None) -> None:
         by_model = sum(by == "model" for by in written)
         show.out.print(Rule())
         show.out.print(
-            f"{len(shown)} people in {seconds:.0f} s by [bold]{rapport.llm.name}[/]: {by_model} of {len(written)} "
-            "texts passed every check as the model wrote them, the others were written by template from the same facts."
+            f"{len(shown)} people in {seconds:.0f} s by [bold]{escape(rapport.llm.name)}[/]: "
+            f"{by_model} of {len(written)} texts passed every check as the model wrote them, "
+            "the others were written by template from the same facts."
         )
+        kept = escape(str(home))
         show.out.print(
             "Next: [bold]rapport import PATH[/] with your own data, or [bold]rapport --help[/]."
             if home is None
-            else f"The demo's state is in {home}: [bold]rapport recommend mara --home {home}[/]"
+            else f"The demo's state is in {kept}: [bold]rapport recommend mara --home {kept}[/]"
         )
 
 
 def prepare(rapport: Rapport) -> None:
+    """The sample, imported and indexed. Raises UsageError where the home holds other people."""
+    if others := set(rapport.store.users()) - set(sample.PEOPLE):
+        raise UsageError(f"{rapport.settings.home} holds other people ({len(others)}): give the demo a home of its own")
     films, events = sample.films(), sample.events()
     rapport.store.add_items(films)
     rapport.store.add_events(events)

@@ -1,4 +1,4 @@
-"""What is there, what is missing, and the exact command that mends it. Looks, changes nothing."""
+"""What is there, what is missing, and the exact command that mends it. Looks; makes no home and no index."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from agent.errors import RapportError
-from agent.settings import Settings
+from agent.settings import FILE, Settings
 from agent.wiring import Rapport
+from vectorstore.base import VectorStoreError
 
 ROOM_MIB = 1024
 """Free disk space below which the models and index may not fit."""
+FOR_GPU = "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,38 +74,58 @@ def package(name: str, mend: str, *, needed: bool) -> Finding:
 
 def models(rapport: Rapport) -> Iterator[Finding]:
     if importlib.util.find_spec("llama_cpp"):
+        yield engine()
+    settings = rapport.settings
+    yield attempt("language model", lambda: f"{settings.llm} → {rapport.llm.name}", "rapport models list")
+    yield attempt(
+        "embedder",
+        lambda: f"{rapport.embedder.name}, {rapport.embedder.dimension} dimensions",
+        f"export RAPPORT_EMBEDDER=builtin, or correct embedder in {settings.home / FILE}",
+    )
+
+
+def engine() -> Finding:
+    """How llama.cpp was built. A library that does not load is a finding, not a crash."""
+    try:
         from llama_cpp import llama_cpp
 
         gpu = llama_cpp.llama_supports_gpu_offload()
-        yield Finding(
-            "llama.cpp",
-            "ok",
-            "built for a GPU: all layers go there" if gpu else "built for the CPU",
-            ""
-            if gpu
-            else 'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-binary :all: llama-cpp-python',
-        )
-    yield attempt("language model", lambda: f"{rapport.settings.llm} → {rapport.llm.name}")
-    yield attempt("embedder", lambda: f"{rapport.embedder.name}, {rapport.embedder.dimension} dimensions")
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding("llama.cpp", "missing", str(error), "pip install --force-reinstall 'rapport[local]'")
+    if not gpu and shutil.which("nvidia-smi"):
+        return Finding("llama.cpp", "note", "built for the CPU, and this machine has a GPU", FOR_GPU)
+    return Finding("llama.cpp", "ok", "built for a GPU: all layers go there" if gpu else "built for the CPU")
 
 
 def state(rapport: Rapport) -> Iterator[Finding]:
-    yield attempt("database", lambda: described(rapport))
-    for warning in rapport.store.warnings():
-        yield Finding("database", "note", warning)
-    if not rapport.store.count_items():
-        yield Finding("catalogue", "note", "empty", "rapport import PATH")
+    settings = rapport.settings
+    if not settings.database and not settings.database_file.exists():
+        yield Finding("catalogue", "note", "empty: no home was made yet", "rapport import PATH")
         return
     try:
-        index = rapport.index
+        yield Finding("database", "ok", described(rapport))
     except RapportError as error:
-        yield Finding("index", "missing", str(error), "rapport index --rebuild")
+        yield Finding("database", "missing", str(error), "restore it from a backup, or take another home with --home")
         return
-    entries, wanted = (index.count() if index else 0), rapport.store.count_items(titled=True)
+    for warning in rapport.store.warnings():
+        yield Finding("database", "note", warning)
+    wanted = rapport.store.count_items(titled=True)
+    if not wanted:
+        yield Finding("catalogue", "note", "empty", "rapport import PATH")
+    else:
+        yield index(rapport, wanted)
+
+
+def index(rapport: Rapport, wanted: int) -> Finding:
+    if not (rapport.settings.index_folder / "current").exists():
+        return Finding("index", "note", f"not built yet: 0 of {wanted} items", "rapport index")
+    try:
+        entries = rapport.index.count()
+    except (RapportError, VectorStoreError) as error:
+        return Finding("index", "missing", str(error), "rapport index --rebuild")
     healthy = entries == wanted
-    yield Finding(
-        "index", "ok" if healthy else "note", f"{entries} of {wanted} items", "" if healthy else "rapport index"
-    )
+    mend = "" if healthy else "rapport index"
+    return Finding("index", "ok" if healthy else "note", f"{entries} of {wanted} items", mend)
 
 
 def described(rapport: Rapport) -> str:
@@ -111,8 +133,8 @@ def described(rapport: Rapport) -> str:
     return f"{store.count_items()} items, {store.count_events()} events, {store.count_users()} people"
 
 
-def attempt(what: str, look: Callable[[], str]) -> Finding:
+def attempt(what: str, look: Callable[[], str], mend: str) -> Finding:
     try:
         return Finding(what, "ok", look())
     except RapportError as error:
-        return Finding(what, "missing", str(error))
+        return Finding(what, "missing", str(error), mend)

@@ -5,11 +5,13 @@ A feature is the string "<kind>:<value>". Knows items; knows no person.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agent.sensitive import sensitive
 from agent.types import Item
 
 WORD = re.compile(r"[a-z][a-z'-]{2,}[a-z]")
@@ -19,7 +21,7 @@ SCALES = {"price": (0.25, 0.75), "minutes": (0.15, 0.85)}
 """Numbers of which only the extremes are features, and from which quantiles on."""
 FEWEST_FOR_SCALE = 20
 DESCRIBING_TITLE = 6
-"""A title of this many words describes the item (a shop's product); a shorter one only names it (a film)."""
+"""A title of this many words describes the item (a shop's product), if categories do not; others only name it."""
 STOPWORDS = frozenset(
     """about above after again against along also although always among another around back because been before
     behind being below between beyond both brand brings came case come comes could does doing done down each either
@@ -32,6 +34,16 @@ STOPWORDS = frozenset(
     which while whole whose will with within without work works would year years young your yours ounce ounces count
     finds find becomes become must only must film movie films movies story tale life lives
     """.split()  # noqa: SIM905  (a readable block of words)
+)
+
+NO_PLURAL = frozenset(
+    "alias always atlas bias canvas christmas headquarters jeans news pants perhaps pyjamas series shorts species texas"
+    " trousers".split()  # noqa: SIM905
+)
+"""End in s and have no form without it."""
+IN_IE = frozenset(
+    "birdie brownie calorie collie cookie genie hippie hoodie indie junkie movie newbie pixie prairie rookie selfie"
+    " smoothie zombie".split()  # noqa: SIM905
 )
 
 
@@ -77,7 +89,7 @@ def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
 
 def quantiles(catalogue: Iterable[Item], name: str, shares: tuple[float, float]) -> tuple[float, float] | None:
     """The two quantiles of a numeric attribute; None where fewer than FEWEST_FOR_SCALE items have it."""
-    values = sorted(value for item in catalogue if isinstance(value := item.attributes.get(name), int | float))
+    values = sorted(value for item in catalogue if (value := number(item, name)) is not None)
     if len(values) < FEWEST_FOR_SCALE:
         return None
     low, high = (values[int(len(values) * share)] for share in shares)
@@ -86,26 +98,38 @@ def quantiles(catalogue: Iterable[Item], name: str, shares: tuple[float, float])
 
 def features(item: Item, population: Population) -> tuple[str, ...]:
     """Every feature of `item`, in a fixed order, without duplicates."""
-    found = [f"category:{category}" for category in item.categories]
-    creators = item.attributes.get("creator", ())
-    found += [f"creator:{name}" for name in ((creators,) if isinstance(creators, str) else creators) if name]  # type: ignore[union-attr]
-    year = item.attributes.get("year")
-    if isinstance(year, int | float) and year >= 1000:
+    found = [f"category:{category}" for category in item.categories if category]
+    found += [f"creator:{name}" for name in creators(item) if name]
+    year = number(item, "year")
+    if year is not None and 1000 <= year < 10_000:
         found.append(f"decade:{int(year) // 10 * 10}s")
     language = item.attributes.get("language")
     if isinstance(language, str) and language and language not in population.languages:
         found.append(f"language:{language}")
     for name, (low, high) in population.extremes.items():
-        value = item.attributes.get(name)
-        if isinstance(value, int | float) and low < high and (value <= low or value >= high):
+        value = number(item, name)
+        if value is not None and low < high and (value <= low or value >= high):
             found.append(f"{name}:{'low' if value <= low else 'high'}")
     found += [f"word:{word}" for word in words(item)]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(feature for feature in found if not sensitive(feature)))
+
+
+def number(item: Item, name: str) -> float | None:
+    """A numeric attribute; None where it is missing, no number, or not finite."""
+    value = item.attributes.get(name)
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def creators(item: Item) -> tuple[str, ...]:
+    """Who made it, however the catalogue wrote that down."""
+    made = item.attributes.get("creator", ())
+    return made if isinstance(made, tuple) else (str(made),)
 
 
 def words(item: Item) -> tuple[str, ...]:
     """The content words of an item's description (and of its title, where that describes), lower case."""
-    title = item.title if len(item.title.split()) >= DESCRIBING_TITLE else ""
+    describes = len(item.title.split()) >= DESCRIBING_TITLE and len(item.categories) <= 1
+    title = item.title if describes else ""
     text = f"{title} {NAME.sub('', item.text)}".lower()
     said_elsewhere = {part for category in item.categories for part in WORD.findall(category.lower())}
     return tuple(
@@ -119,9 +143,14 @@ def words(item: Item) -> tuple[str, ...]:
 
 def singular(word: str) -> str:
     """A plain plural without its s, so that "robots" and "robot" count together; other words unchanged."""
-    if len(word) > 4 and word.endswith("s") and not word.endswith(("ss", "us", "is", "'s")):
-        return word[:-3] + "y" if word.endswith("ies") else word[:-1]
-    return word.removesuffix("'s")
+    word = word.removesuffix("'s")
+    if len(word) <= 4 or not word.endswith("s") or word in NO_PLURAL or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies"):
+        return word[:-1] if word[:-1] in IN_IE else word[:-3] + "y"
+    if word.endswith(("sses", "shes", "xes", "zzes", "tches")) and word[:-1] not in ("axe", "deluxe"):
+        return word[:-2]
+    return word[:-1]
 
 
 def kind_of(feature: str) -> str:

@@ -74,9 +74,11 @@ def experienced(domain: str) -> str:
 
 
 def plural(word: str) -> str:
-    if word in ("anime", "music"):
+    if word in ("anime", "music", "series", "news"):
         return word
-    return word[:-1] + "ies" if word.endswith("y") and word[-2] not in "aeiou" else word + "s"
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return word + "es"
+    return word[:-1] + "ies" if word.endswith("y") and word[-2:-1] not in ("", *"aeiou") else word + "s"
 
 
 def listing(names: Sequence[str], language: Language = "en") -> str:
@@ -93,5 +95,6 @@ def title(name: str, language: Language = "en") -> str:
 
 
 def shown(text: str) -> str:
-    """With a capital letter in front; the rest as it is."""
-    return text[:1].upper() + text[1:]
+    """With a capital letter in front where the letter has one ("ß" does not); the rest as it is."""
+    capital = text[:1].upper()
+    return capital + text[1:] if capital.lower() == text[:1] else text

@@ -12,8 +12,8 @@ from agent.ask import Ask
 from agent.errors import Unavailable, UsageError
 from agent.llm.base import Chat, Message, Schema
 from agent.llm.tokens import estimate_tokens
-from agent.recommend.rerank import choose_reranker
-from agent.types import Query
+from agent.recommend.rerank import Letters, Structured
+from agent.types import Profile, Query
 from agent.wiring import Rapport
 
 FOR_CAPABLE = ("tags", "rerank-order")
@@ -70,13 +70,9 @@ def rendered(rapport: Rapport, prompt: str, user: str, item: str = "") -> list[l
     with rapport.store.trial():
         profile = twin.profile(user, rebuild=True)
         if prompt == "reason":
-            twin.explain(user, item) if item else twin.recommend(user, 5)
+            twin.explain(user, item) if item else twin.recommend(user, 20)
         elif prompt.startswith("rerank"):
-            query = Query(user, 20)
-            pool = twin.recommender.retrieve or twin.recommender.popular
-            candidates = pool(query, profile, rapport.store.events(user))
-            reranker = choose_reranker(Ask(recorder, rapport.store.log_call, user))
-            ask_anyway(reranker, query, profile, candidates)
+            rerank_anyway(twin, recorder, profile)
         made = (
             [call.prompt for call in reversed(rapport.store.calls(len(recorder.asked), user))] if recorder.asked else []
         )
@@ -91,9 +87,15 @@ def rendered(rapport: Rapport, prompt: str, user: str, item: str = "") -> list[l
     return chats[:EXAMPLES]
 
 
-def ask_anyway(reranker, query, profile, candidates) -> None:
-    """The vote, whatever the gate says about its weight."""
+def rerank_anyway(rapport: Rapport, recorder: Recorder, profile: Profile) -> None:
+    """The question for the first candidates, whatever the gate says about the weight of its answer."""
+    query, steps = Query(profile.user), rapport.recommender
+    events = rapport.store.events(profile.user)
+    candidates = (steps.retrieve or steps.popular)(query, profile, events)
+    kind = Structured if recorder.capable else Letters
     try:
-        reranker.vote(query, profile, candidates)
+        kind(Ask(recorder, rapport.store.log_call, profile.user), steps.gate, steps.rerank).vote(
+            query, profile, candidates, steps.liked_lately(events)
+        )
     except Unavailable:
         return

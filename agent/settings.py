@@ -6,25 +6,28 @@ Each field says what it means; nothing here is read when a module is imported.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from agent.errors import SetupError
 from agent.types import Language
 
 FILE = "rapport.toml"
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="RAPPORT_", extra="forbid", frozen=True)
+    # An empty variable is one that is not set: RAPPORT_HOME= must not put state into the current folder.
+    model_config = SettingsConfigDict(env_prefix="RAPPORT_", env_ignore_empty=True, extra="forbid", frozen=True)
 
-    home: Path = Field(default_factory=lambda: user_data_path("rapport"))
-    """Where state lives: the database, the index, rapport.toml, the gate."""
-    cache: Path = Field(default_factory=lambda: user_cache_path("rapport"))
+    home: Folder = Field(default_factory=lambda: user_data_path("rapport"))
+    """Where state lives: the database, the index, rapport.toml, the gate. Cannot be set in rapport.toml."""
+    cache: Folder = Field(default_factory=lambda: user_cache_path("rapport"))
     """Where model files that were made or downloaded lie; everything in it can be made again."""
     llm: str = "builtin"
     """builtin · gguf:/path/file.gguf · hf:OWNER/REPO:FILE · openai:MODEL · openai:http://host:port/v1#MODEL · none"""
@@ -56,11 +59,19 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         # The file lies in the home, which the command line or the environment may name.
         home = init_settings().get("home") or env_settings().get("home") or user_data_path("rapport")
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, Path(home) / FILE)
+        file = TomlConfigSettingsSource(settings_cls, Path(home).expanduser() / FILE)
+        if "home" in file.toml_data:
+            raise ValueError("home is where this file lies: use --home or RAPPORT_HOME")
+        return init_settings, env_settings, file
+
+    @property
+    def database_file(self) -> Path:
+        """The SQLite file, which is used unless `database` names another."""
+        return self.home / "rapport.db"
 
     @property
     def database_url(self) -> str:
-        return self.database or f"sqlite:///{self.home / 'rapport.db'}"
+        return self.database or f"sqlite:///{self.database_file}"
 
     @property
     def index_folder(self) -> Path:
@@ -72,13 +83,24 @@ class Settings(BaseSettings):
 
 
 def keep(home: Path, name: str, value: str) -> Path:
-    """Write one setting into the home's rapport.toml, leaving the others as they are; returns the file."""
+    """Write one setting into the home's rapport.toml, leaving the others as they are; returns the file.
+
+    Raises SetupError when it cannot be written.
+    """
     path = home / FILE
-    home.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if line.partition("=")[0].strip() != name]
-    # A JSON string is a TOML basic string. New settings go first, before any table heading.
-    path.write_text("\n".join([f"{name} = {json.dumps(value)}", *kept]) + "\n", encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if line.partition("=")[0].strip() != name]
+        # A JSON string is a TOML basic string. New settings go first, before any table heading.
+        new = f"{name} = {json.dumps(value, ensure_ascii=False)}"
+        draft = path.with_suffix(".new")
+        # It may hold a key: only the owner may read it.
+        draft.touch(mode=0o600)
+        draft.write_text("\n".join([new, *kept]) + "\n", encoding="utf-8")
+        os.replace(draft, path)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}") from error
     return path
 
 
@@ -89,6 +111,8 @@ def load(**given: Any) -> Settings:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, problem["loc"]))
-        raise SetupError(f"setting {where!r}: {problem['msg']} (see `rapport doctor`)") from error
+        if problem["type"] == "extra_forbidden":
+            raise SetupError(f"there is no setting {where!r}; there are {', '.join(Settings.model_fields)}") from error
+        raise SetupError(f"setting {where!r}: {problem['msg']}") from error
     except (OSError, ValueError) as error:
         raise SetupError(f"{FILE} cannot be read: {error}") from error

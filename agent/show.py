@@ -1,4 +1,8 @@
-"""How the command line looks to a person: rich tables and panels; knows no store and no model."""
+"""How the command line looks to a person: rich tables and panels; knows no store and no model.
+
+The output layer: whatever a title, a review or a model says is shown as plain text. Nothing in it is read as markup of
+rich, and control characters, which a terminal would obey, are taken out.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +20,17 @@ from rich.text import Text
 
 from agent.doctor import Finding
 from agent.history.importing import ImportReport
-from agent.types import Answer, Call, Item, Language, Profile, Provenance, Receipt, Recommendation, Tag
+from agent.recommend.catalogue import plain
+from agent.types import Answer, Call, Item, Profile, Provenance, Receipt, Recommendation, Tag
 
-out = Console()
+out = Console(highlight=False, emoji=False)
 """Data."""
-err = Console(stderr=True)
+err = Console(stderr=True, highlight=False, emoji=False)
 """Progress and messages."""
 
 BAR = 10
+TITLE, LINE = 40, 200
+"""Characters of a title in a receipt, and of one line of text, that are shown."""
 WORDS = {
     "en": {"likes": "likes", "dislikes": "tends not to like", "maybe": "perhaps", "because": "because of"},
     "zh": {"likes": "喜欢", "dislikes": "不太喜欢", "maybe": "也许", "because": "依据"},
@@ -45,11 +52,11 @@ def import_report(report: ImportReport, *, dry_run: bool, rejects: Path | None) 
         f"without a title · {report.seconds:.1f} s, {rate:,.0f} events/s"
     )
     for reason, count in sorted(report.reasons.items(), key=lambda pair: -pair[1]):
-        out.print(f"  [yellow]{count:,}[/] {escape(reason)}")
+        out.print(f"  [yellow]{count:,}[/] {escape(plain(reason, LINE))}")
     for one in report.examples[:5]:
-        out.print(f"  [dim]{escape(one.file)}:{one.line} {escape(one.reason)}: {escape(shortened(one.raw, 80))}[/]")
+        out.print(f"  [dim]{escape(one.file)}:{one.line} {escape(one.reason)}: {escape(plain(one.raw, 80))}[/]")
     for note in report.notes:
-        out.print(f"  [dim]{escape(note)}[/]")
+        out.print(f"  [dim]{escape(plain(note, LINE))}[/]")
     if report.refused and rejects:
         out.print(f"refused rows: {escape(str(rejects))}")
 
@@ -66,27 +73,27 @@ def portrait(one: Profile, titles: Mapping[str, str], *, receipts: int = 2) -> P
         (said["dislikes"], "red", [tag for tag in one.tags if tag.polarity < 0]),
         (said["maybe"], "yellow", [tag for tag in one.tags if tag.kind == "latent"]),
     ]
-    body: list[RenderableType] = [Text(one.persona, style="italic"), Text("")]
     table = Table(box=None, pad_edge=False, show_header=False, expand=True)
     table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True, max_width=30, overflow="ellipsis")
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(ratio=1, overflow="ellipsis")
+    table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     for heading, colour, tags in groups:
         for number, tag in enumerate(tags):
             table.add_row(
                 heading if number == 0 else "",
-                Text(tag.name, style=f"bold {colour}" if tag.kind == "stated" else colour),
+                Text(plain(tag.name, LINE), style=f"bold {colour}" if tag.kind == "stated" else colour),
                 Text(bar(tag.weight), style=colour),
-                rests_on(tag, titles, receipts, one.language),
+                rests_on(tag, titles, receipts),
             )
-    body.append(table)
+    persona = Text(plain(one.persona, 4 * LINE), style="italic")
     counted = one.sentiment
     footer = (
-        f"{one.events} events · {counted.positive} positive, {counted.neutral} neutral, {counted.negative} negative"
-        f" · version {one.version} · persona by {one.persona_by}"
+        f"{one.events} {'event' if one.events == 1 else 'events'} · {counted.positive} positive, "
+        f"{counted.neutral} neutral, {counted.negative} negative · version {one.version} · persona by {one.persona_by}"
     )
-    return Panel(Group(*body), title=f"[bold]{escape(one.user)}[/]", title_align="left", subtitle=footer)
+    body = Group(persona, Text(""), table) if one.tags else persona
+    return Panel(body, title=f"[bold]{escape(plain(one.user, LINE))}[/]", title_align="left", subtitle=footer)
 
 
 def bar(weight: float) -> str:
@@ -94,18 +101,15 @@ def bar(weight: float) -> str:
     return "█" * full + "░" * (BAR - full)
 
 
-def rests_on(tag: Tag, titles: Mapping[str, str], most: int, language: Language) -> Text:
-    """The receipts of a tag in one line: titles, and the words that were written about them."""
-    parts = [quoted(one, titles, language) for one in tag.receipts[:most]]
-    joint = "；" if language == "zh" else "; "
-    return Text(joint.join(part for part in parts if part) or "said so", style="dim")
+def rests_on(tag: Tag, titles: Mapping[str, str], most: int) -> Text:
+    """The receipts of a tag, one a line: the title, and the words that were written about it."""
+    parts = dict.fromkeys(quoted(one, titles) for one in tag.receipts)
+    return Text("\n".join(list(parts)[:most]) or "said so", style="dim")
 
 
-def quoted(one: Receipt, titles: Mapping[str, str], language: Language) -> str:
-    title = shortened(titles.get(one.item) or one.item, 40)
-    if not one.quote:
-        return title
-    return f"{title}：“{one.quote}”" if language == "zh" else f"{title}: “{one.quote}”"
+def quoted(one: Receipt, titles: Mapping[str, str]) -> str:
+    title = shortened(plain(titles.get(one.item) or one.item, LINE), TITLE)
+    return f"{title}: “{plain(one.quote, LINE)}”" if one.quote else title
 
 
 def answer(one: Answer, titles: Mapping[str, str], *, heading: str = "") -> None:
@@ -121,18 +125,18 @@ def listed(one: Answer, titles: Mapping[str, str], *, heading: str = "") -> Grou
     return Group(*rows)
 
 
-def card(one: Recommendation, titles: Mapping[str, str]) -> Padding:
-    head = Text(f"{one.rank:>2}  ", style="bold cyan")
-    head.append(one.item.title, style="bold")
+def card(one: Recommendation, titles: Mapping[str, str], *, ranked: bool = True) -> Padding:
+    """One item: what it is, why, and what that rests on."""
+    head = Text(f"{one.rank:>2}  " if ranked else "    ", style="bold cyan")
+    head.append(plain(one.item.title, LINE), style="bold")
     head.append(f"  {facts(one.item)}", style="dim")
     if one.explored:
         head.append("  new ground", style="yellow")
-    why = Text(f"    {one.reason}")
-    grounds = [quoted(each, titles, "en") for each in one.receipts[:2]]
-    lines: list[RenderableType] = [head, why]
-    if grounds:
-        lines.append(Text(f"    ⤷ {'; '.join(grounds)}", style="dim"))
-    return Padding(Group(*lines), (0, 0, 0, 1))
+    grounds = [
+        Text(f"⤷ {quoted(each, titles)}", style="dim", no_wrap=True, overflow="ellipsis") for each in one.receipts[:2]
+    ]
+    below = Padding(Group(Text(plain(one.reason, 2 * LINE)), *grounds), (0, 0, 0, 4), expand=False)
+    return Padding(Group(head, below), (0, 0, 0, 1), expand=False)
 
 
 def facts(item: Item) -> str:
@@ -141,7 +145,7 @@ def facts(item: Item) -> str:
     made = item.attributes.get("creator", ())
     makers = [made] if isinstance(made, str) else list(made) if isinstance(made, tuple) else []
     parts = [str(year) if year else "", ", ".join(makers[:2]), " · ".join(item.categories[:3])]
-    return " | ".join(part for part in parts if part)
+    return plain(" | ".join(part for part in parts if part), LINE)
 
 
 def provenance(one: Provenance) -> None:
@@ -150,7 +154,7 @@ def provenance(one: Provenance) -> None:
     prompts = escape(", ".join(one.prompts)) or "no prompt"
     err.print(f"[dim]model {escape(one.model)} · {tokens} · {one.ms:.0f} ms · {prompts}[/]")
     for note in one.notes:
-        err.print(f"[dim]  {escape(note)}[/]")
+        err.print(f"[dim]  {escape(plain(note, 2 * LINE))}[/]")
 
 
 def findings(found: Sequence[Finding]) -> None:
@@ -167,13 +171,13 @@ def findings(found: Sequence[Finding]) -> None:
 
 def calls(found: Sequence[Call]) -> None:
     table = Table(box=None, pad_edge=False)
-    for heading in ("at", "user", "prompt", "model", "tokens", "ms", "outcome"):
+    for heading in ("at (UTC)", "user", "prompt", "model", "tokens", "ms", "outcome"):
         table.add_column(heading, overflow="ellipsis", justify="right" if heading in ("tokens", "ms") else "left")
     for one in found:
         table.add_row(
             f"{one.at:%Y-%m-%d %H:%M:%S}",
-            escape(shortened(one.user, 20)),
-            one.prompt,
+            escape(shortened(plain(one.user, LINE), 20)),
+            escape(one.prompt),
             escape(shortened(one.model, 30)),
             f"{one.prompt_tokens}+{one.completion_tokens}",
             f"{one.ms:.0f}",
@@ -188,6 +192,21 @@ def shortened(text: str, most: int) -> str:
 
 def titles_of(items: Mapping[str, Item]) -> dict[str, str]:
     return {id: item.title for id, item in items.items()}
+
+
+def listing(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and what they are, in two columns."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, about in rows:
+        table.add_row(escape(name), escape(about))
+    out.print(table)
+
+
+def failure(message: str) -> None:
+    """Why a command stopped, on stderr, in the words of the error."""
+    err.print(f"[red]rapport:[/] {escape(message)}")
 
 
 @contextmanager

@@ -5,27 +5,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from agent.errors import BadFilter, SetupError, StoreBusy, StoreError, UnknownUser, UsageError
+from agent.errors import BadFilter, SetupError, StoreError, UnknownUser, UsageError
 from agent.grounding.check import MARKUP
 from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.llm.connect import connect
-from agent.persona.background import Background, background
+from agent.persona.background import KEY, Background, background
 from agent.persona.profiler import Profiler
+from agent.privacy import erasure
 from agent.recommend import gate
-from agent.recommend.catalogue import documents, fields_of, parse_where
+from agent.recommend.catalogue import checked, documents, fields_of, parse_where, plain
 from agent.recommend.explain import Explain
 from agent.recommend.recommender import Recommender
-from agent.recommend.retrieve import Popular, Retrieve, popularity
+from agent.recommend.retrieve import Popular, Retrieve, index_errors, popularity
 from agent.settings import Settings, load
 from agent.types import Answer, Condition, Item, Language, Polarity, Profile, Query, Recommendation, TagEdit
-from vectorstore.base import Embedder, VectorStore, VectorStoreBusy, VectorStoreError
+from vectorstore.base import Embedder, VectorStore, VectorStoreError
 from vectorstore.index import SyncReport, sync
 
 Progress = Callable[[int, int], None]
@@ -33,6 +35,10 @@ Progress = Callable[[int, int], None]
 DOMAINS = {"movielens": "film", "lastfm": "artist", "anime": "anime", "amazon": "product", "sample": "film"}
 """What one item of a format's catalogue is called."""
 MAX_TAG = 48
+MOST = 1000
+"""Items in one answer at most."""
+MAX_WORDS = 2000
+"""Characters of a request that are read."""
 SHIPPED_GATE = Path(__file__).parent / "recommend" / "gate.json"
 
 
@@ -43,6 +49,8 @@ class Rapport:
         self.settings = settings
         self._given_llm = llm
         self._given_embedder = embedder
+        self._borrowed: frozenset[str] = frozenset()
+        self._unusable = ""
 
     def __enter__(self) -> Rapport:
         return self
@@ -51,11 +59,13 @@ class Rapport:
         self.close()
 
     def close(self) -> None:
-        """Free the database, the index and the models."""
-        for name in ("index", "embedder", "llm", "store"):
-            part = self.__dict__.pop(name, None)
-            if part is not None:
-                part.close()
+        """Free the database, the index and the models; what was lent by another Rapport stays open."""
+        with ExitStack() as stack:
+            for name in ("store", "llm", "embedder", "index"):
+                part = self.__dict__.pop(name, None)
+                if part is not None and name not in self._borrowed:
+                    stack.callback(part.close)
+        self.refresh()
 
     # what people call
 
@@ -74,8 +84,16 @@ class Rapport:
         language: Language | None = None,
         allow_new: bool = False,
     ) -> Answer:
-        """`n` items with reasons. `where`: conditions such as "year>=1990". Raises UnknownUser, BadFilter."""
-        conditions = tuple(self.condition(one) if isinstance(one, str) else one for one in where)
+        """`n` items (1 to MOST) with reasons. `where`: conditions such as "year>=1990".
+
+        Raises UnknownUser, BadFilter, UsageError.
+        """
+        if not 1 <= n <= MOST:
+            raise UsageError(f"n is {n}; 1 to {MOST} items can be asked for")
+        if not 0 <= surprise <= 1:
+            raise UsageError(f"surprise is {surprise}; it goes from 0 (familiar) to 1 (surprising)")
+        words = plain(words, MAX_WORDS)
+        conditions = tuple(self.condition(one) for one in where)
         query = Query(user, n, words, conditions, surprise, language)
         return self.recommender(query, allow_new=allow_new)
 
@@ -92,7 +110,7 @@ class Rapport:
         """Write down what a person says of a tag; no later profile overrides it. Raises UnknownUser, UsageError."""
         self.known(user)
         name = " ".join(name.split())
-        if not 1 <= len(name) <= MAX_TAG or MARKUP.search(name):
+        if not 1 <= len(name) <= MAX_TAG or not name.isprintable() or MARKUP.search(name):
             raise UsageError(f"a tag has 1 to {MAX_TAG} plain characters: {name!r}")
         feature = next((one.feature for one in self.profile(user).tags if one.name.casefold() == name.casefold()), "")
         if not feature:
@@ -107,44 +125,52 @@ class Rapport:
             self.store.remove_edit(user, one.name, one.feature)
         return bool(said)
 
+    def forget(self, user: str) -> erasure.Proof:
+        """Remove `user` from every table and file. Raises UnknownUser; StoreError when traces stayed behind."""
+        proof = erasure.forget(self.store, self.settings.home, user)
+        # The counts over everybody still hold this person's events: count anew.
+        self.store.set_meta(KEY, "")
+        self.refresh()
+        return proof
+
     def with_llm(self, llm: LLM) -> Rapport:
-        """The same store, index and settings with another model. The store and the index stay this one's to close."""
-        other = Rapport(self.settings, llm, self.embedder)
-        other.__dict__["store"] = self.store
-        if index := self._usable_index():
-            other.__dict__["index"] = index
+        """The same store, index and settings with another model. Store and index are lent: they stay this one's to
+        close, so this one must outlive the other."""
+        other = Rapport(self.settings, llm, self._given_embedder)
+        self._usable_index()
+        lent = {"store": self.store} | {
+            name: self.__dict__[name] for name in ("index", "embedder") if name in self.__dict__
+        }
+        other.__dict__.update(lent)
+        other._borrowed = frozenset(lent)
+        other._unusable = self._unusable
         return other
 
-    def condition(self, text: str) -> Condition:
-        """A filter as people write it. Raises BadFilter naming the fields that there are."""
+    def condition(self, one: str | Condition) -> Condition:
+        """A filter as people write it, or a checked one. Raises BadFilter naming the fields that there are."""
         if not self.fields:
             raise BadFilter("the catalogue is empty: there is nothing to filter; `rapport import` fills it")
-        return parse_where(text, self.fields)
+        return parse_where(one, self.fields) if isinstance(one, str) else checked(one, self.fields)
 
     def refresh(self) -> None:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
         for name in ("background", "fields", "profiler", "recommender", "popular"):
             self.__dict__.pop(name, None)
+        self._unusable = ""
 
     def build_index(self, progress: Progress | None = None, *, rebuild: bool = False) -> SyncReport:
         """Embed what is new in the catalogue, drop what is gone. Raises StoreError, StoreBusy, SetupError."""
         from vectorstore.chroma import ChromaStore
 
         embedder, entries = self.embedder, documents(self.store.all_items())
-        try:
+        with vector_errors(self.settings.index_folder):
             if rebuild:
                 if open_index := self.__dict__.pop("index", None):
                     open_index.close()
                 with ChromaStore.rebuild(self.settings.index_folder, embedder.name, embedder.dimension) as fresh:
                     report = sync(fresh, embedder, entries, progress)
-            elif self.index is None:
-                raise StoreError("the index could not be opened")
             else:
                 report = sync(self.index, embedder, entries, progress)
-        except VectorStoreBusy as error:
-            raise StoreBusy(str(error)) from error
-        except VectorStoreError as error:
-            raise StoreError(str(error)) from error
         self.refresh()
         return report
 
@@ -152,7 +178,10 @@ class Rapport:
 
     @cached_property
     def store(self) -> Store:
-        self.settings.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self.settings.home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SetupError(f"the home {self.settings.home} cannot be made: {error.strerror}; see --home") from error
         return Store.open(self.settings.database_url)
 
     @cached_property
@@ -174,16 +203,12 @@ class Rapport:
         return self._given_embedder or open_embedder(self.settings)
 
     @cached_property
-    def index(self) -> VectorStore | None:
-        """The catalogue's index; None where none was built yet. Raises StoreError when it is damaged or foreign."""
+    def index(self) -> VectorStore:
+        """The catalogue's index, empty where none was built yet. Raises StoreError when it is damaged or foreign."""
         from vectorstore.chroma import ChromaStore
 
-        try:
+        with vector_errors(self.settings.index_folder):
             return ChromaStore.open(self.settings.index_folder, self.embedder.name, self.embedder.dimension)
-        except VectorStoreBusy as error:
-            raise StoreBusy(str(error)) from error
-        except VectorStoreError as error:
-            raise StoreError(str(error)) from error
 
     @cached_property
     def background(self) -> Background:
@@ -215,6 +240,7 @@ class Rapport:
             llm=self.llm,
             profiler=self.profiler,
             retrieve=self._retrieve(),
+            without=self._unusable,
             popular=Popular(self.store.items, self.popular),
             explain=Explain(self.store.items, self.background.stats, population, self.domain),
             vectors=self._vectors,
@@ -228,27 +254,54 @@ class Rapport:
         return Retrieve(index, self.embedder, self.store.items, self.popular, population=self.background.population)
 
     def _usable_index(self) -> VectorStore | None:
-        """The index if it holds anything; answers without it are marked degraded, they do not fail."""
-        try:
-            index = self.index
-        except (StoreError, SetupError):
+        """The index if it holds anything; answers without it are marked degraded, they do not fail.
+
+        Why there is none is kept in `_unusable`: a damaged index is set aside when it is opened, so the second look
+        would find an empty one and tell another story.
+        """
+        if self._unusable:
             return None
-        return index if index is not None and index.count() else None
+        try:
+            with index_errors():
+                if self.index.count():
+                    return self.index
+            self._unusable = "there is no index yet; run `rapport index`"
+        except (StoreError, SetupError) as error:
+            self._unusable = str(error)
+        return None
 
     def _vectors(self, ids: Sequence[str]) -> Mapping[str, Any]:
+        """The stored vectors of those of `ids` that have one. Raises StoreError."""
         index = self._usable_index()
-        return index.vectors(ids) if index is not None else {}
+        with index_errors():
+            return index.vectors(ids) if index is not None else {}
 
     def _near(self, liked: Sequence[str], leave_out: Sequence[str]) -> list[Item]:
-        """Items around the liked ones: ten each, none of them left out."""
+        """Items around the liked ones: ten each, none of them left out; none when the index fails, because a profile
+        does without guesses."""
         import numpy as np
 
         index = self._usable_index()
-        vectors = index.vectors(liked) if index is not None else {}
-        if index is None or not vectors:
+        try:
+            vectors = self._vectors(liked)
+            if index is None or not vectors:
+                return []
+            with index_errors():
+                found = index.search(np.stack(list(vectors.values())), 10, exclude=leave_out)
+        except StoreError as error:
+            self._unusable = str(error)
             return []
-        found = index.search(np.stack(list(vectors.values())), 10, exclude=leave_out)
         return list(self.store.items({hit.id for hits in found for hit in hits}).values())
+
+
+@contextmanager
+def vector_errors(folder: Path) -> Iterator[None]:
+    """The index's own errors, and the file system's about its folder, as ours. Raises StoreBusy, StoreError."""
+    try:
+        with index_errors():
+            yield
+    except OSError as error:
+        raise StoreError(f"the index in {folder} cannot be opened: {error.strerror or error}") from error
 
 
 def open_embedder(settings: Settings) -> Embedder:

@@ -18,6 +18,7 @@ from typing import Any, Literal, cast
 import yaml
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import BaseModel, ValidationError
 
 HERE = Path(__file__).parent
 FILE = re.compile(r"v(?P<version>\d+)\.(?P<language>[a-z]{2})\.md\.j2")
@@ -27,6 +28,13 @@ Role = Literal["system", "user", "assistant"]
 ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=StrictUndefined, autoescape=False, trim_blocks=True, lstrip_blocks=True
 )
+
+
+class Head(BaseModel, extra="forbid"):
+    """What a prompt file says about itself."""
+
+    about: str
+    inputs: list[str]
 
 
 class PromptError(Exception):
@@ -66,7 +74,7 @@ class Prompt:
             return tuple(
                 Part(role, ENVIRONMENT.from_string(source).render(inputs).strip()) for role, source in self.sections
             )
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:
             raise PromptError(f"{self.id}: {error}") from error
 
 
@@ -90,6 +98,8 @@ def load(name: str, language: str = "en", version: int | None = None) -> Prompt:
     if not found:
         raise PromptError(f"no prompt is called {name!r}; there are {', '.join(names())}")
     language = language if any(key[0] == language for key in found) else "en"
+    if not any(key[0] == language for key in found):
+        raise PromptError(f"prompt {name!r} is written in none of the languages that were asked for")
     versions = [number for (tongue, number) in found if tongue == language]
     if version is None:
         version = max(versions)
@@ -101,10 +111,13 @@ def load(name: str, language: str = "en", version: int | None = None) -> Prompt:
 def parse(path: Path) -> Prompt:
     """Read and check one file. Raises PromptError when it is malformed or uses inputs it does not declare."""
     raw = path.read_bytes()
-    name_match, text_match = FILE.fullmatch(path.name), HEAD.fullmatch(raw.decode())
+    name_match, text_match = FILE.fullmatch(path.name), HEAD.fullmatch(raw.decode(errors="replace"))
     if not name_match or not text_match:
         raise PromptError(f"{path}: not a prompt file (name v1.en.md.j2, YAML between --- lines, then sections)")
-    head = yaml.safe_load(text_match["yaml"])
+    try:
+        head = Head.model_validate(yaml.safe_load(text_match["yaml"]))
+    except (yaml.YAMLError, ValidationError) as error:
+        raise PromptError(f"{path}: the part between the --- lines must have `about` and `inputs`") from error
     lead, *cut = SECTION.split(text_match["body"])
     if lead.strip() or not cut:
         raise PromptError(f"{path}: the text must begin with a section such as [[system]]")
@@ -112,12 +125,16 @@ def parse(path: Path) -> Prompt:
         name=path.parent.name,
         version=int(name_match["version"]),
         language=name_match["language"],
-        about=head["about"],
-        inputs=frozenset(head["inputs"]),
+        about=head.about,
+        inputs=frozenset(head.inputs),
         sections=tuple((cast(Role, role), source) for role, source in zip(cut[::2], cut[1::2], strict=True)),
         hash=hashlib.sha256(raw).hexdigest()[:8],
     )
-    used = {name for _, source in prompt.sections for name in meta.find_undeclared_variables(ENVIRONMENT.parse(source))}
+    try:
+        parsed = [ENVIRONMENT.parse(source) for _, source in prompt.sections]
+    except TemplateError as error:
+        raise PromptError(f"{prompt.id}: {error}") from error
+    used = {name for tree in parsed for name in meta.find_undeclared_variables(tree)}
     if used != prompt.inputs:
         raise PromptError(f"{prompt.id} declares {sorted(prompt.inputs)} but uses {sorted(used)}")
     return prompt

@@ -30,8 +30,10 @@ class Facts:
     """What may only be said the item has, not that the person likes it."""
     aversions: frozenset[str] = frozenset()
     """What may only be said the person dislikes."""
+    nouns: frozenset[str] = frozenset()
+    """What an item is called, e.g. film and films: said of what is liked and of what is not."""
     numbers: frozenset[str] = frozenset()
-    """Numbers that may stand anywhere, e.g. counts of events."""
+    """Numbers that may stand anywhere but as a rating, e.g. counts of events."""
 
     @property
     def titles(self) -> dict[str, frozenset[str]]:
@@ -44,8 +46,14 @@ def numbers_in(*texts: str) -> frozenset[str]:
 
 
 def stars(value: float | None) -> frozenset[str]:
-    """The ways a rating may be written: 4.0 -> {"4", "4.0"}; also the five that it is out of."""
-    return frozenset() if value is None else frozenset({f"{value:g}", f"{value:.1f}", "5"})
+    """The ways a rating may be written: 4.0 -> {"4", "4.0"}; what it is out of is no rating."""
+    return frozenset() if value is None else frozenset({f"{value:g}", f"{value:.1f}"})
+
+
+def year(value: object) -> frozenset[str]:
+    """The ways a year may be written, whatever the catalogue keeps it as: 1995.0 -> {"1995"}."""
+    whole = isinstance(value, int | float) and value == value and abs(value) < 10_000
+    return frozenset({f"{value:g}"}) if whole else frozenset()
 
 
 def union(parts: Iterable[frozenset[str]]) -> frozenset[str]:

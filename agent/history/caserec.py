@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.errors import ImportRefused
 from agent.history import values
 from agent.history.records import Format, Note, Record, Source, event, item
 from agent.history.tables import Layout, open_table
@@ -27,6 +28,10 @@ def _matches(path: Path) -> bool:
 
 def _read(source: Source) -> Iterator[Record]:
     info, ratings, history = (_file(source.path, part) for part in ("info", "ratings", "history"))
+    if info is None and ratings is None and history is None:
+        raise ImportRefused(
+            f"{source.path.name} holds no file called NAME_info.dat, NAME_ratings.dat or NAME_history.dat"
+        )
     if info is not None:
         yield from _items(info)
     rated: set[tuple[str, str]] = set()

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_micros(at: datetime | None) -> int | None:
     """Microseconds since 1970 UTC, exactly. Raises TypeError for a time without a zone."""
-    return None if at is None else (at - EPOCH) // _MICROSECOND
+    if at is None:
+        return None
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(micros: int | None) -> datetime | None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
@@ -113,11 +113,12 @@ def import_path(
         if dry_run:
             stack.enter_context(store.trial())
         run = _Run(store, stack, rejects, progress)
-        run.take_all(_readable(chosen.read(source), path))
+        # Closed here whatever happens: a reader holds temporary files.
+        run.take_all(stack.enter_context(closing(_readable(chosen.read(source), path))))
         return run.report(name, time.perf_counter() - started)
 
 
-def _readable(records: Iterator[Record], path: Path) -> Iterator[Record]:
+def _readable(records: Iterator[Record], path: Path) -> Generator[Record, None, None]:
     try:
         yield from records
     except OSError as error:

@@ -76,7 +76,15 @@ def event_id(user: str, item: str, kind: str, at: datetime | None) -> int:
     """
     # Lengths in front, so that no two different events spell the same bytes.
     spelled = f"{len(user)} {len(item)} {codec.to_micros(at)} {kind} {user}{item}"
-    return int.from_bytes(blake2b(spelled.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(blake2b(_bytes(spelled), digest_size=8).digest(), "big") >> 1
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair cannot be stored, but naming it must not fail.
+        return text.encode("utf-8", "surrogatepass")
 
 
 class Store:
@@ -87,6 +95,7 @@ class Store:
         # Held by the thread that writes: the writing engine has one connection, which is not for sharing.
         self._writing = threading.RLock()
         self._open: Connection | None = None
+        self._trier: int | None = None
 
     @staticmethod
     def open(url: str, *, busy_s: float = 30.0) -> Store:
@@ -352,14 +361,14 @@ class Store:
 
     @contextmanager
     def trial(self) -> Iterator[None]:
-        """Everything that this thread writes inside is counted as if it were kept, then taken back."""
+        """What this thread writes inside is counted, and read by this thread, as if it were kept; then taken back."""
         with self._writing, store_errors(), self._database.writer.connect() as connection:
             transaction = connection.begin()
-            self._open = connection
+            self._open, self._trier = connection, threading.get_ident()
             try:
                 yield
             finally:
-                self._open = None
+                self._open = self._trier = None
                 transaction.rollback()
 
     @contextmanager
@@ -373,8 +382,13 @@ class Store:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with store_errors(), self._database.reader.begin() as connection:
-            yield connection
+        with store_errors():
+            # Only the thread on trial may use the writing connection; the others see what is kept.
+            if self._open is not None and self._trier == threading.get_ident():
+                yield self._open
+                return
+            with self._database.reader.begin() as connection:
+                yield connection
 
     def _number(self, query: Any) -> int:
         with self._reading() as connection:
@@ -490,7 +504,8 @@ def _insert_new_events(connection: Connection, new: list[Event]) -> int:
     """Inserts those whose id is not there yet; says how many."""
     if not new:
         return 0
-    statement = insert(events).compile(dialect=connection.dialect, column_keys=list(_EVENT_COLUMNS))
+    # Inline: no RETURNING, which has no place before ON CONFLICT.
+    statement = insert(events).inline().compile(dialect=connection.dialect, column_keys=list(_EVENT_COLUMNS))
     rows: list[Any] = [_event_row(event) for event in new]
     if not statement.positional:
         rows = [dict(zip(_EVENT_COLUMNS, row, strict=True)) for row in rows]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DELIMITERS = (",", "\t", ";", "|", "::")
 _NO_DOWNLOADS = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+_CONTROLS = bytes({*range(32)} - set(b"\t\n\v\f\r"))
 _PAGE = 10_000
 _BLOCK = 1 << 22
 _TORN = "the compressed data is damaged from here on"
@@ -83,11 +84,12 @@ class Table:
         return refusal(self.path, self.line(number), reason, raw)
 
     def line(self, number: int) -> int:
+        """The line that a row began on, from 1; in a Parquet file the row; 0 where it cannot be told."""
         if self._text is None:
             return number + 1
         if self._lines is None:
             self._lines = self._find_lines(self._text)
-        return self._lines[number]
+        return self._lines[number] if number < len(self._lines) else 0
 
     def _find_lines(self, text: Path) -> array[int]:
         """The line of every row. Walks the file once, and only when a row has to be refused."""
@@ -155,6 +157,8 @@ def _zoneless(column: str) -> str:
 def _delimited(database: duckdb.DuckDBPyConnection, path: Path, folder: Path, layout: Layout) -> Table:
     washed = _wash(path, folder / "input.txt")
     start, head = _first_line(washed.path)
+    if not start:
+        raise ImportRefused(f"{path.name}: the file is empty")
     delimiter = layout.delimiter or _delimiter(first_lines(washed.path, 20))
     columns = layout.columns or _unique(_cells(head, delimiter, layout.quote))
     if len(columns) < 2:
@@ -199,17 +203,17 @@ class _Scan:
 
 
 def _load_all(scan: _Scan, folder: Path) -> list[Reject]:
-    """Loads every line that is a row. A stray quote swallows the lines up to the next one, or the whole rest: the line
-    where that begins is refused and blanked, and the file is read again; at last, every line with an odd number of
-    quotes is."""
+    """Loads every line that is a row. After a stray quote DuckDB takes up again in the middle of the line, or at the
+    next quote, or never: the line where that begins is refused and blanked, and the file is read again; if that does
+    not end it, so is every line with an odd number of quotes."""
     refused: list[Reject] = []
-    for attempt in range(3):
+    for attempt in range(4):
         found = _load(scan, attempt)
-        unclosed = {line for line, reason, raw in found if reason == _REASONS["UNQUOTED VALUE"] and "\n" in raw.strip()}
-        if not unclosed:
+        broken = {line for line, reason, _ in found if reason == _REASONS["UNQUOTED VALUE"]}
+        if not broken:
             return refused + found
-        refused += _blank(scan, folder, unclosed if attempt < 2 else None)
-    return refused + _load(scan, 3)
+        refused += _blank(scan, folder, broken, odd=attempt == 2)
+    return refused + _load(scan, 4)
 
 
 def _load(scan: _Scan, attempt: int) -> list[Reject]:
@@ -232,14 +236,13 @@ def _load(scan: _Scan, attempt: int) -> list[Reject]:
     ]
 
 
-def _blank(scan: _Scan, folder: Path, lines: set[int] | None) -> list[Reject]:
-    """Empties these lines (None: all with an odd number of quotes) in a copy that takes the file's place."""
+def _blank(scan: _Scan, folder: Path, lines: set[int], *, odd: bool) -> list[Reject]:
+    """Empties these lines (`odd`: and those with an odd number of quotes) in a copy that takes the file's place."""
     refused: list[Reject] = []
     quote, copy = scan.quote.encode(), folder / "blanked.txt"
     with scan.text.open("rb") as old, copy.open("wb") as new:
         for number, content in enumerate(old, 1):
-            gone = content.count(quote) % 2 == 1 if lines is None else number in lines
-            if gone and number > scan.skip:
+            if number > scan.skip and (number in lines or (odd and content.count(quote) % 2)):
                 raw = content.decode("utf-8", "replace").rstrip("\r\n")
                 refused.append((number, _REASONS["UNQUOTED VALUE"], raw))
                 content = b"\r\n" if content.endswith(b"\r\n") else b"\n"
@@ -277,7 +280,7 @@ def _wash(path: Path, target: Path) -> _Washed:
     with opened(path) as file:
         sample = read_sample(file)
     encoding = utf16(sample)
-    if encoding is None and sample.count(0) > len(sample) // 100:
+    if encoding is None and len(sample) - len(sample.translate(None, _CONTROLS)) > max(16, len(sample) // 50):
         raise ImportRefused(f"{path.name}: binary data, not a text file")
     plain = encoding is None and not sample.startswith(codecs.BOM_UTF8) and not compressed(path)
     if plain and (quoted := _tidy(path)) is not None:
@@ -342,12 +345,12 @@ def _rewrite(file: IO[bytes], out: IO[bytes], target: Path, encoding: str | None
 
 
 def _first_line(text: Path) -> tuple[int, str]:
-    """Number and content of the first line that is not blank. Raises ImportRefused for an empty file."""
+    """Number and content of the first line that is not blank; 0 when there is none."""
     with text.open("rb") as file:
         for number, content in enumerate(iter(lambda: file.readline(_BLOCK), b""), 1):
             if content.strip():
                 return number, content.decode("utf-8", "replace").rstrip("\r\n")
-    raise ImportRefused("the file is empty")
+    return 0, ""
 
 
 def _is_utf8(line: bytes) -> bool:

@@ -28,7 +28,9 @@ def number(raw: object, what: str) -> float:
     """A finite number. Raises Unusable, also for NaN and infinity."""
     try:
         value = float(raw)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+    except OverflowError:
+        value = math.inf
+    except (TypeError, ValueError):
         raise Unusable(f"{what} is not a number") from None
     if not math.isfinite(value):
         raise Unusable(f"{what} is not a finite number")

@@ -62,7 +62,7 @@ class LlamaCpp:
         self.name = name or path.stem
         self.gpu = offload and layers != 0
         self.capable = self._native.parameters >= _CAPABLE_FROM
-        self.context = min(self._native.cells, self._native.trained_context)
+        self.context = self._native.cells
         self._template = ChatTemplate(source, bos=self._native.bos_spelling, eos=self._native.eos_spelling)
         self._grammars: OrderedDict[str, Grammar] = OrderedDict()
         self._building = threading.Lock()  # guards _grammars
@@ -127,7 +127,10 @@ class LlamaCpp:
             self._scheduler.cancel(requests)
 
     def close(self) -> None:
-        """Free the model; requests under way end in Unavailable, later ones are Refused."""
+        """Free the model; requests under way end in Unavailable, later ones raise LLMError."""
+        with self._building:
+            while self._grammars:
+                self._grammars.popitem()[1].close()
         self._scheduler.close()
 
     def prompt_tokens(self, chat: Chat) -> tuple[int, ...]:

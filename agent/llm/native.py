@@ -28,10 +28,10 @@ _TOKEN = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], 
 
 def library() -> Any:
     """The module llama_cpp.llama_cpp; SetupError when the package is missing."""
-    # A waiting OpenMP thread spins for milliseconds by default, at every layer of the model: beside other load two
-    # threads on two cores then ran 10 to 50 times slower than one. Passive waiting removed that (measured: 180 prompt
-    # and 20 decoded tok/s with two passive threads, 152 and 17 with one, under a load of five). Read at loading, so
-    # it must be set before; whoever has set it decides.
+    # A waiting OpenMP thread spins for milliseconds by default, after every layer of the model. Beside other work two
+    # threads on two cores then decoded 1 token a second where one thread decoded 10. With passive waiting they decode
+    # as much as one or a little more (measured, load 5: 180 read and 20 written tokens a second against 152 and 17).
+    # OpenMP reads this when it is loaded, so it is set before the first import; whoever has set it decides.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # The package prints what llama.cpp logs to stderr unless this logger is set; whoever set it wants to see it.
     logger = logging.getLogger("llama-cpp-python")
@@ -59,7 +59,8 @@ class Native:
         if not self._model:
             raise SetupError(f"llama.cpp cannot load {str(path)!r}: the file is damaged or of an unknown architecture")
         parameters = c.llama_context_default_params()
-        parameters.n_ctx = cells
+        self.cells: int = min(cells, c.llama_model_n_ctx_train(self._model))
+        parameters.n_ctx = self.cells
         parameters.n_batch = parameters.n_ubatch = BATCH
         parameters.n_seq_max = SEQUENCES
         # One pool of cells for all sequences: a prefix is shared without a copy, and one long chat may take all of it.
@@ -73,13 +74,11 @@ class Native:
         self._context = c.llama_init_from_model(self._model, parameters)
         if not self._context:
             c.llama_model_free(self._model)
-            raise SetupError(f"no memory for a context of {cells} tokens of {str(path)!r}: set a smaller context")
+            raise SetupError(f"no memory for a context of {self.cells} tokens of {str(path)!r}: set a smaller context")
         self._memory = c.llama_get_memory(self._context)
         self._vocabulary = c.llama_model_get_vocab(self._model)
         self._rows = c.llama_batch_init(BATCH, 0, 1)
-        self.cells: int = min(cells, c.llama_n_ctx(self._context))
         self.vocabulary_size: int = c.llama_vocab_n_tokens(self._vocabulary)
-        self.trained_context: int = c.llama_model_n_ctx_train(self._model)
         self.parameters: int = c.llama_model_n_params(self._model)
         self.controls = frozenset(self._special(c.LLAMA_TOKEN_ATTR_CONTROL | c.LLAMA_TOKEN_ATTR_UNKNOWN))
         self.ends = frozenset(

@@ -41,8 +41,6 @@ class OpenAI:
     `capable`: whether the model can be trusted with long lists.
     """
 
-    gpu = False
-
     def __init__(
         self,
         model: str,

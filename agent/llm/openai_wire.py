@@ -205,13 +205,15 @@ def _shut_down(response: httpx2.Response) -> None:
 
 
 def parsed(body: Iterable[bytes]) -> dict[str, Any]:
-    """The JSON object that a whole answer is."""
+    """The JSON object that a whole answer is, with at least one choice."""
     raw = bytearray()
     for chunk in body:
         raw += chunk
         if len(raw) > LARGEST_ANSWER:
             raise Unavailable(f"the model's server sent more than {LARGEST_ANSWER} bytes")
-    return _object(raw.decode("utf-8", "replace"))
+    answer = _object(raw.decode("utf-8", "replace"))
+    _first(answer)
+    return answer
 
 
 def stream_pieces(body: Iterable[bytes]) -> Iterator[str]:

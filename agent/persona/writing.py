@@ -9,8 +9,8 @@ from typing import Literal
 from agent.ask import Ask
 from agent.errors import BadCompletion, LLMError
 from agent.features import kind_of, value_of
-from agent.grounding.check import Rules, check, plain
-from agent.grounding.facts import Facts, numbers_in, stars
+from agent.grounding.check import Rules, check, nameable, plain
+from agent.grounding.facts import Facts, numbers_in, stars, year
 from agent.labels import label, listing, noun, plural, shown, spoken, title
 from agent.persona.tally import Tally
 from agent.types import Item, Language, Tag
@@ -116,11 +116,12 @@ def facts_of(who: Portrait, tally: Tally) -> Facts:
     likes, dislikes = terms_of(who.likes, who.language), terms_of(who.dislikes, who.language)
     makers = [value_of(tag.feature) for tag in (*who.likes, *who.dislikes) if kind_of(tag.feature) == "creator"]
     return Facts(
-        known={item.title: numbers_of(item) | stars(tally.marks[item.id].stars) for item in who.favourites},
+        known={item.title: year_of(item) | stars(tally.marks[item.id].stars) for item in who.favourites},
         liked=frozenset(item.title for item in who.favourites),
         makers={maker: frozenset(item.title for item in who.favourites if maker in creators(item)) for maker in makers},
-        terms=likes | {noun(who.domain, who.language), plural(noun(who.domain))},
+        terms=likes,
         aversions=dislikes,
+        nouns=frozenset({noun(who.domain, who.language), plural(noun(who.domain))}),
         numbers=numbers_in(*likes, *dislikes, str(who.events)),
     )
 
@@ -135,8 +136,8 @@ def terms_of(tags: Sequence[Tag], language: Language) -> frozenset[str]:
     )
 
 
-def numbers_of(item: Item) -> frozenset[str]:
-    return numbers_in(item.title, str(item.attributes.get("year", "")))
+def year_of(item: Item) -> frozenset[str]:
+    return year(item.attributes.get("year"))
 
 
 def creators(item: Item) -> tuple[str, ...]:
@@ -175,7 +176,8 @@ def template_en(who: Portrait) -> str:
     if not who.likes and not who.dislikes:
         return f"Too little is known yet: {who.events or 'no'} event{'s' * (who.events != 1)}, and nothing stands out."
     by_kind = kinds(who.likes)
-    tastes = [spoken(tag.feature) for tag in by_kind["category"]]
+    named = label if who.domain == "product" else spoken
+    tastes = [named(tag.feature) for tag in by_kind["category"]]
     tongue = [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
     makers = [value_of(tag.feature) for tag in by_kind["creator"]]
     themes = [value_of(tag.feature) for tag in by_kind["word"]]
@@ -196,7 +198,7 @@ def template_en(who: Portrait) -> str:
         names = [item.title for item in who.favourites]
         sentences.append(f"{listing(names)} {'are favourites' if len(names) > 1 else 'is a favourite'}")
     if who.dislikes:
-        genres = [spoken(tag.feature) for tag in who.dislikes if kind_of(tag.feature) == "category"]
+        genres = [named(tag.feature) for tag in who.dislikes if kind_of(tag.feature) == "category"]
         rest = [spoken(tag.feature) or tag.name for tag in who.dislikes if kind_of(tag.feature) != "category"]
         sentences.append(f"Tends not to like {listing([*([of_kind(genres, who.domain)] if genres else []), *rest])}")
     if who.events <= 5:

@@ -1,7 +1,8 @@
 """Why this item, for this person, in one short sentence with receipts: worded by the model, held to the facts by code.
 
 What the model may use is found first: what item and person have in common, and which of the person's own items it is
-close to. A sentence that says anything else is not shown; a template says it then.
+close to. A sentence that says anything else is not shown; a template says it then. Titles and names that hold markup,
+links or control characters are data like any other, but no sentence names them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import Literal, Protocol
 
 from agent.ask import Ask
 from agent.errors import BadCompletion, LLMError
-from agent.features import Population, features, kind_of
-from agent.grounding.check import Rules, check, plain
-from agent.grounding.facts import Facts, numbers_in, stars
+from agent.features import Population, features, kind_of, value_of
+from agent.grounding.check import Rules, check, nameable, plain
+from agent.grounding.facts import Facts, numbers_in, stars, year
 from agent.labels import experienced, label, listing, noun, plural, shown, spoken, title
+from agent.persona import naming
+from agent.persona.naming import receipt
 from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
 from agent.recommend.catalogue import headline
+from agent.recommend.catalogue import plain as one_line
 from agent.types import Candidate, Event, Item, Language, Profile, Receipt, Tag
 
 MAX_CHARS = 220
@@ -26,11 +30,13 @@ MAX_TITLE = 80
 COMMON = 3
 """Features named at most."""
 CLOSE = 2
+"""Items of the person's own history named at most."""
 NEAR = 5
 """A vote of a liked item counts as closeness only among its nearest this many."""
-"""Items of the person's own history named at most."""
 LIKED = 0.25
 """Preference from which on an item may be called liked."""
+LOOKED = ("view", "click", "cart", "search")
+"""Events after which an item can still be recommended: to look at something is not to have it."""
 
 
 class Popularity(Protocol):
@@ -51,11 +57,18 @@ class Case:
     """The latent interest (feature) that it is here for; "" for an observed one."""
     close: tuple[tuple[Item, Mark], ...]
     """Liked items of the person's history that the item is close to."""
+    own: Mark | None
+    """What the person did with this very item, if anything."""
     receipts: tuple[Receipt, ...]
     fans: int
     """Events of everybody that say yes to the item."""
     words: str
     """What the person asked for, if that found it."""
+
+    @property
+    def had(self) -> bool:
+        """The person has had this very item."""
+        return self.own is not None and self.own.kind not in LOOKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +92,8 @@ class Reasons:
     completion_tokens: int = 0
     ms: float = 0.0
     notes: tuple[str, ...] = ()
+    silent: bool = False
+    """The model could not be asked."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,8 @@ class Explain:
 
         `events`: all of the person's; what is not among them is no receipt.
         """
-        cases = self.cases(candidates, profile, proven(tally, events), words)
+        tags = naming.proven(profile.tags, {event.id: event for event in events})
+        cases = self.cases(candidates, tags, proven(tally, events), words)
         written, cost = self._written(cases, ask, language)
         reasons = []
         for case in cases:
@@ -117,12 +133,14 @@ class Explain:
                 reasons.append(Reason(told, "template", case.receipts, explored, tuple(problems)))
         return replace(cost, reasons=tuple(reasons))
 
-    def cases(self, candidates: Sequence[Candidate], profile: Profile, tally: Tally, words: str) -> list[Case]:
+    def cases(self, candidates: Sequence[Candidate], tags: Sequence[Tag], tally: Tally, words: str) -> list[Case]:
         """What may be said about each candidate, every one of this person alone."""
-        likes = {tag.feature: tag for tag in profile.tags if tag.polarity > 0 and tag.kind != "latent" and tag.feature}
-        dislikes = {tag.feature: tag for tag in profile.tags if tag.polarity < 0 and tag.feature}
-        guesses = {tag.feature: tag for tag in profile.tags if tag.kind == "latent"}
-        mine = self.items([mark.item for mark in liked_marks(tally, likes.values(), candidates)])
+        tags = [tag for tag in tags if tag.feature and nameable(value_of(tag.feature))]
+        likes = {tag.feature: tag for tag in tags if tag.polarity > 0 and tag.kind != "latent"}
+        dislikes = {tag.feature: tag for tag in tags if tag.polarity < 0}
+        guesses = {tag.feature: tag for tag in tags if tag.kind == "latent"}
+        near = self.items([mark.item for mark in liked_marks(tally, likes.values(), candidates)])
+        mine = {id: item for id, item in near.items() if nameable(item.title)}
         return [self._case(one, likes, dislikes, guesses, mine, tally, words) for one in candidates]
 
     def _case(
@@ -148,6 +166,9 @@ class Explain:
             receipts = list((guesses[guessed] if guessed else likes[common[0]]).receipts[:2])
         if against:
             receipts += dislikes[against[0]].receipts[:1]
+        own = tally.marks.get(candidate.item.id)
+        if own is not None and (own.kind not in LOOKED or not (common or close or against or guessed)):
+            receipts.insert(0, receipt(own))
         stats = self.popularity.get(candidate.item.id)
         return Case(
             candidate=candidate,
@@ -155,6 +176,7 @@ class Explain:
             against=tuple(against),
             guessed=guessed,
             close=tuple(close),
+            own=own,
             receipts=tuple(dict.fromkeys(receipts)),
             fans=stats.positive if stats else 0,
             words=words if "words" in voters else "",
@@ -179,7 +201,7 @@ class Explain:
         self, cases: Sequence[Case], ask: Ask, language: Language
     ) -> tuple[dict[str, tuple[str, list[str]]], Reasons]:
         """item id -> (the model's sentence, what is wrong with it), where there is something for a model to say."""
-        telling = [case for case in cases if (case.common and case.close) and not case.against]
+        telling = [case for case in cases if case.common and case.close and not case.against and not case.had]
         if not telling:
             return {}, Reasons(())
         try:
@@ -187,7 +209,8 @@ class Explain:
                 "reason", [inputs(case, language) for case in telling], language=language, max_tokens=60
             )
         except LLMError as error:
-            return {}, Reasons((), notes=(f"reasons were written without a model: {type(error).__name__}",))
+            note = f"reasons were written without a model: {type(error).__name__}"
+            return {}, Reasons((), notes=(note,), silent=True)
         written: dict[str, tuple[str, list[str]]] = {}
         for case, answer in zip(telling, answers, strict=True):
             if isinstance(answer, BadCompletion):
@@ -232,10 +255,6 @@ def liked_marks(tally: Tally, likes: Iterable[Tag], candidates: Sequence[Candida
     return [mark for id in sorted(wanted) if (mark := tally.marks.get(id)) and mark.preference >= LIKED]
 
 
-def receipt(mark: Mark) -> Receipt:
-    return Receipt(mark.event, mark.item, mark.at, mark.quote)
-
-
 def inputs(case: Case, language: Language) -> dict[str, str]:
     """The facts as the model sees them."""
     item, zh = case.candidate.item, language == "zh"
@@ -244,7 +263,7 @@ def inputs(case: Case, language: Language) -> dict[str, str]:
     made = creators(item)[:1]
     by = (made if zh else [f"by {made[0]}"]) if made else []
     return {
-        "item": joint.join([*parts, *by])[:200],
+        "item": one_line(joint.join([*parts, *by]), 200),
         "liked": joint.join(title(one.title, language) + opinion(mark, language) for one, mark in case.close),
         "common": joint.join(spoken(feature, language) for feature in case.common),
     }
@@ -263,14 +282,12 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
     common = {text for feature in case.common for text in (label(feature, language), spoken(feature, language))}
     traits = {text for name in item.categories for text in (name, spoken(f"category:{name}", language))}
     return Facts(
-        known={
-            one.title: stars(mark.stars) | numbers_in(one.title, str(one.attributes.get("year", "")))
-            for one, mark in case.close
-        },
-        offered={item.title: numbers_in(item.title, str(item.attributes.get("year", "")))},
+        known={one.title: stars(mark.stars) | year(one.attributes.get("year")) for one, mark in case.close},
+        offered={item.title: year(item.attributes.get("year"))},
         liked=frozenset(one.title for one, _ in case.close),
         makers={maker: frozenset(one.title for one in own if maker in creators(one)) for maker in makers},
-        terms=frozenset(common | {noun(domain, language), plural(noun(domain))}),
+        terms=frozenset(common),
+        nouns=frozenset({noun(domain, language), plural(noun(domain))}),
         traits=frozenset(traits),
         numbers=numbers_in(*common),
     )
@@ -285,14 +302,19 @@ def incomplete(text: str, case: Case, language: Language) -> list[str]:
 
 def template(case: Case, language: Language, domain: str) -> str:
     """The reason in the project's own grammar: true by construction."""
-    return (template_zh if language == "zh" else template_en)(case, domain)
+    zh = language == "zh"
+    text = (template_zh if zh else template_en)(case, domain)
+    if case.own is None:
+        return text
+    own = own_zh(case.own) if zh else own_en(case.own, domain)
+    return f"{own}{'' if zh or not text else ' '}{text}" if case.had or not text else text
 
 
 def template_en(case: Case, domain: str) -> str:
     close = listing([one.title + said_en(mark, domain) for one, mark in case.close[:1]])
     common = phrase_en(case.common, domain)
     if case.against:
-        text = f"{shown(listing([spoken(f) for f in case.against]))} tends not to be for you"
+        text = f"You tend not to like {listing([spoken(f) for f in case.against])}"
         return f"{text}, though it shares {common} with what you like." if common else f"{text}."
     if case.guessed:
         return f"Something new to try: {spoken(case.guessed)}, a guess from what you like."
@@ -304,6 +326,8 @@ def template_en(case: Case, domain: str) -> str:
         return f"Close to {close}."
     if case.words:
         return "One of the closest matches to what you asked for."
+    if case.own:
+        return ""
     if case.fans > 1:
         return f"Liked {case.fans} times by people here; nothing in your history speaks for it yet."
     return "Nothing in your history speaks for it or against it yet."
@@ -335,9 +359,42 @@ def phrase_en(common: Sequence[str], domain: str) -> str:
     return " ".join(parts)
 
 
+def own_en(mark: Mark, domain: str) -> str:
+    """What the person did with the item itself, as a sentence."""
+    if mark.stars is not None:
+        return f"You gave it {stars_en(mark.stars)}."
+    return {
+        "like": "You liked it already.",
+        "dislike": "You said that you do not like it.",
+        "purchase": "You bought it already.",
+        "play": f"You {experienced(domain)} it already.",
+        "cart": "You put it in your basket before.",
+        "skip": "You skipped it.",
+        "review": "You reviewed it already.",
+    }.get(mark.kind, "You looked at it before.")
+
+
+def own_zh(mark: Mark) -> str:
+    if mark.stars is not None:
+        return f"您给了它{mark.stars:g}星。"
+    return {
+        "like": "您已表示喜欢它。",
+        "dislike": "您表示过不喜欢它。",
+        "purchase": "您已买过它。",
+        "play": "您已经体验过它。",
+        "cart": "您曾把它放进购物车。",
+        "skip": "您跳过了它。",
+        "review": "您已评论过它。",
+    }.get(mark.kind, "您曾看过它的介绍。")
+
+
+def stars_en(value: float) -> str:
+    return f"{value:g} star{'s' * (value != 1)}"
+
+
 def said_en(mark: Mark, domain: str) -> str:
     if mark.stars is not None:
-        return f", which you gave {mark.stars:g} stars"
+        return f", which you gave {stars_en(mark.stars)}"
     return {
         "like": ", which you liked",
         "purchase": ", which you bought",
@@ -368,6 +425,8 @@ def template_zh(case: Case, domain: str) -> str:
         return f"与{close}相近。"
     if case.words:
         return "与您要找的内容最接近的之一。"
+    if case.own:
+        return ""
     if case.fans > 1:
         return f"这里有{case.fans}次好评；您的记录中暂无相关内容。"
     return "您的记录中暂无相关内容。"

@@ -20,6 +20,10 @@ from agent.recommend.retrieve import Popular, Retrieve, is_explored
 from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
+LIKED = 4.0
+"""Stars from which on an item counts as liked lately."""
+FEW = 5
+"""Up to this many events an answer says how little it rests on."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Recommender:
     popular: Popular
     explain: Explain
     vectors: Callable[[Sequence[str]], Stored]
+    """Stored vectors of items; raises StoreError."""
+    without: str = ""
+    """Why there is no `retrieve`, in words for the provenance."""
     gate: Gate = field(default_factory=Gate)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     diversity: DiversifyConfig = field(default_factory=DiversifyConfig)
@@ -50,13 +57,13 @@ class Recommender:
         tally = self._tally(query.user)
         candidates, missing = self._candidates(query, profile, events)
         reranked, silent = self._reranked(query, profile, candidates, events, ask)
-        chosen = self._diverse(reranked.candidates, query.n)
+        chosen, alike = self._diverse(reranked.candidates, query.n)
         language = query.language or profile.language
         reasons = self.explain(chosen, profile, tally, events, ask, query.words, language)
         return Answer(
             user=query.user,
             items=recommendations(chosen, reasons),
-            degraded=bool(missing or silent or any("without a model" in note for note in reasons.notes)),
+            degraded=bool(missing or silent or alike or reasons.silent),
             provenance=Provenance(
                 model=self.llm.name,
                 prompts=tuple(dict.fromkeys((*reranked.provenance.prompts, *reasons.prompts))),
@@ -64,7 +71,9 @@ class Recommender:
                 completion_tokens=reranked.provenance.completion_tokens + reasons.completion_tokens,
                 ms=round((time.perf_counter() - started) * 1000, 1),
                 profile_version=profile.version,
-                notes=tuple(dict.fromkeys((*notes, *missing, *silent, *reranked.provenance.notes, *reasons.notes))),
+                notes=tuple(
+                    dict.fromkeys((*notes, *missing, *silent, *alike, *reranked.provenance.notes, *reasons.notes))
+                ),
             ),
         )
 
@@ -87,8 +96,7 @@ class Recommender:
             if not allow_new:
                 raise
             return self.profiler.blank(user), (NEW_PERSON,)
-        few = profile.events <= 5
-        return profile, (f"only {profile.events} events are known: mostly what many people like",) if few else ()
+        return profile, (few(profile.events),) if profile.events <= FEW else ()
 
     def _tally(self, user: str) -> Tally:
         body = self.store.tally(user)
@@ -98,11 +106,11 @@ class Recommender:
         self, query: Query, profile: Profile, events: Sequence[Event]
     ) -> tuple[list[Candidate], tuple[str, ...]]:
         if self.retrieve is None:
-            return self.popular(query, profile, events), ("no index: the popular list answers; run `rapport index`",)
+            return self.popular(query, profile, events), (f"the popular list answers: {self.without or 'no index'}",)
         try:
             return self.retrieve(query, profile, events), ()
         except StoreError as error:
-            return self.popular(query, profile, events), (f"the index failed, the popular list answers: {error}",)
+            return self.popular(query, profile, events), (f"the popular list answers: {error}",)
 
     def _reranked(
         self,
@@ -112,17 +120,35 @@ class Recommender:
         events: Sequence[Event],
         ask: Ask,
     ) -> tuple[Reranked, tuple[str, ...]]:
-        liked = [one.item for one in reversed(events) if (one.value or 0) >= 4 or one.kind in ("like", "purchase")][:8]
-        titles = [item.title for item in self.store.items(liked).values()]
         try:
-            return choose_reranker(ask, self.gate, self.rerank)(query, profile, candidates, titles), ()
+            rerank = choose_reranker(ask, self.gate, self.rerank)
+            return rerank(query, profile, candidates, self.liked_lately(events)), ()
         except LLMError as error:
             kept = Identity()(query, profile, candidates)
             return kept, (f"no vote of the model, retrieval order stands: {type(error).__name__}",)
 
-    def _diverse(self, candidates: Sequence[Candidate], n: int) -> list[Candidate]:
+    def liked_lately(self, events: Sequence[Event]) -> list[str]:
+        """Titles of what the person liked last, newest first. `events`: oldest first."""
+        liked = [
+            one.item
+            for one in reversed(events)
+            if one.kind in ("like", "purchase") or (one.kind in ("rating", "review") and (one.value or 0) >= LIKED)
+        ]
+        return [item.title for item in self.store.items(liked[: self.rerank.recent]).values() if item.title]
+
+    def _diverse(self, candidates: Sequence[Candidate], n: int) -> tuple[list[Candidate], tuple[str, ...]]:
         pool = [one.item.id for one in candidates[: self.diversity.pool * n]]
-        return diversify(candidates, self.vectors(pool), n, self.diversity)[:n]
+        try:
+            stored, notes = self.vectors(pool), ()
+        except StoreError as error:
+            stored, notes = {}, (f"how alike the items are was not looked at: {error}",)
+        return diversify(candidates, stored, n, self.diversity)[:n], notes
+
+
+def few(events: int) -> str:
+    """How little is known, in words."""
+    known = {0: "no event is", 1: "only one event is"}.get(events, f"only {events} events are")
+    return f"{known} known: much of this is what many people like"
 
 
 def recommendations(chosen: Sequence[Candidate], reasons: Reasons) -> tuple[Recommendation, ...]:

@@ -32,7 +32,7 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     size: int = Field(default=100, ge=1)
     """Candidates returned at most; a query for more gets more."""
     depth: int = Field(default=150, ge=1)
-    """Hits asked for per question, in a small catalogue fewer. MovieLens: recall@20 .110, .110, .127 at 60, 150, 300."""
+    """Hits per question, fewer in a small catalogue. MovieLens: recall@20 .110, .110, .127 at 60, 150, 300."""
     damping: int = Field(default=60, ge=1)
     """k of reciprocal-rank fusion."""
     tags: float = 1.0

@@ -61,7 +61,9 @@ def test_nobody_else_loses_a_row(store):
 def test_every_table_with_a_column_for_the_person_is_erased(store, url):
     raw = sqlite3.connect(url.removeprefix("sqlite:///"))
     tables = [name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    personal = {name for name in tables if "user" in [column[1] for column in raw.execute(f"PRAGMA table_info({name})")]}
+    personal = {
+        name for name in tables if "user" in [column[1] for column in raw.execute(f"PRAGMA table_info({name})")]
+    }
     raw.close()
     assert personal == TABLES == set(store.erase_user("nobody"))
 

@@ -28,7 +28,9 @@ def happened(user="ann", item="i1", kind="rating", value=4.0, at=NOON, text="", 
 
 
 def test_an_item_comes_back_as_it_was_given(store):
-    item = Item("i1", "Solaris", "A planet.", ("Drama", "科幻"), {"year": 1972, "price": 9.5, "creator": ("A", "B")}, NOON)
+    item = Item(
+        "i1", "Solaris", "A planet.", ("Drama", "科幻"), {"year": 1972, "price": 9.5, "creator": ("A", "B")}, NOON
+    )
     assert store.add_items([item]) == Counts(added=1)
     assert store.item("i1") == item
     assert store.item("nobody") is None
@@ -137,7 +139,11 @@ def test_popularity_counts_yes_and_averages_stars(store):
 
 def test_an_event_id_tells_apart_what_differs():
     parts = [("a", "bc", "play", None), ("ab", "c", "play", None), ("a", "bc", "view", None), ("a", "bc", "play", NOON)]
-    parts += [("a", "bc", "play", NOON + timedelta(microseconds=1)), ("1 1", "", "play", None), ("1", "1 ", "play", None)]
+    parts += [
+        ("a", "bc", "play", NOON + timedelta(microseconds=1)),
+        ("1 1", "", "play", None),
+        ("1", "1 ", "play", None),
+    ]
     ids = {event_id(*part) for part in parts}
     assert len(ids) == len(parts)
     assert all(0 <= id < 2**63 for id in ids)
@@ -296,7 +302,7 @@ def test_a_store_that_another_process_writes_to_is_busy(url):
 def test_a_store_that_may_not_be_written_says_so(url):
     Store.open(url).close()
     Path(url.removeprefix("sqlite:///")).chmod(0o400)
-    with pytest.raises(StoreError, match="read-only|cannot open"):
+    with pytest.raises(StoreError, match=r"read-only|cannot open"):
         Store.open(url).add_events([happened()])
 
 

@@ -22,6 +22,6 @@ def model_file(tmp_path_factory):
 def model(model_file):
     from agent.llm.llamacpp import LlamaCpp
 
-    llm = LlamaCpp(model_file, context=2048)
+    llm = LlamaCpp(model_file, context=2048, threads=1)  # tests often share their cores with other work
     yield llm
     llm.close()

@@ -11,6 +11,7 @@ import pytest
 from agent.errors import LLMError, Refused, SetupError, Unavailable
 from agent.llm.base import Message
 from agent.llm.llamacpp import LlamaCpp
+from agent.llm.scheduler import Finished, Request, common
 
 pytestmark = pytest.mark.model
 
@@ -24,6 +25,7 @@ SCHEMA = {
     "required": ["mood", "tags", "stars"],
     "additionalProperties": False,
 }
+END = -1
 REVIEWS = [
     "Lovely jazz record with a warm sound.",
     "The zip broke after two days and nobody answered.",
@@ -65,23 +67,52 @@ def test_marks_of_a_chat_are_the_templates_alone(model):
     assert [token for token in model.prompt_tokens(asked(attack)) if token in dangerous] == plain
 
 
+def answers(model, chats, max_tokens, schema=None):
+    """The tokens of the greedy answers, decoded together."""
+    prompts = [model.prompt_tokens(chat) for chat in chats]
+    shared = common(min(prompts), max(prompts)) if len(prompts) > 1 else 0
+    requests = [Request(prompt, max_tokens, model._pick(schema, 0.0, 0), shared=shared) for prompt in prompts]
+    model._scheduler.submit(requests)
+    return [tuple(iter(lambda request=request: token_or_end(request), END)) for request in requests]
+
+
+def token_or_end(request):
+    result = request.results.get(timeout=60)
+    assert isinstance(result, int | Finished), result
+    return END if isinstance(result, Finished) else result
+
+
+def assert_same_but_for_ties(model, chat, one, other):
+    """Floating point differs in the last digits with the size of a batch, so the two likeliest tokens may change
+    places where they are as good as equal; nothing else may."""
+    if one == other:
+        return
+    same = common(one, other)
+    request = Request((*model.prompt_tokens(chat), *one[:same]), choices=((one[same],), (other[same],)))
+    model._scheduler.submit([request])
+    first, second = request.results.get(timeout=60).scores
+    assert abs(first - second) < 0.05, "a token was picked that is not as likely as the other"
+
+
 def test_together_is_the_same_as_one_at_a_time(model):
-    chats = [asked(text) for text in REVIEWS]
-    together = [one.text for one in model.generate(chats, max_tokens=16)]
-    assert together == [model.generate([chat], max_tokens=16)[0].text for chat in chats]
-    assert len(set(together)) > 5
+    chats = [asked(text) for text in REVIEWS[:6]]
+    together = answers(model, chats, 10)
+    for chat, answer in zip(chats, together, strict=True):
+        assert_same_but_for_ties(model, chat, answer, answers(model, [chat], 10)[0])
+    assert len(set(together)) > 3
 
 
 def test_constrained_together_is_the_same_as_one_at_a_time(model):
-    chats = [asked(text) for text in REVIEWS[:4]]
-    together = [one.text for one in model.generate(chats, schema=SCHEMA, max_tokens=80)]
-    assert together == [model.generate([chat], schema=SCHEMA, max_tokens=80)[0].text for chat in chats]
+    chats = [asked(text) for text in REVIEWS[:3]]
+    together = answers(model, chats, 12, SCHEMA)
+    for chat, answer in zip(chats, together, strict=True):
+        assert_same_but_for_ties(model, chat, answer, answers(model, [chat], 12, SCHEMA)[0])
 
 
 def test_choices_together_are_the_same_as_one_at_a_time(model):
     choices = ["Positive", "Negative", "Neither one nor the other"]
-    together = model.choose([asked(text) for text in REVIEWS], choices)
-    for text, row in zip(REVIEWS, together, strict=True):
+    together = model.choose([asked(text) for text in REVIEWS[:5]], choices)
+    for text, row in zip(REVIEWS, together, strict=False):
         assert row == pytest.approx(model.choose([asked(text)], choices)[0], abs=0.05)
 
 
@@ -96,7 +127,7 @@ def test_a_choice_is_as_likely_as_its_tokens_one_after_the_other(model):
 
 
 def test_an_answer_obeys_the_schema(model):
-    for completion in model.generate([asked(text) for text in REVIEWS[:4]], schema=SCHEMA, max_tokens=100):
+    for completion in model.generate([asked(text) for text in REVIEWS[:2]], schema=SCHEMA, max_tokens=100):
         assert completion.finish == "stop"
         answer = json.loads(completion.text)
         assert list(answer) == ["mood", "tags", "stars"]
@@ -120,25 +151,26 @@ def test_a_schema_that_cannot_be_enforced_is_refused(model):
 
 def test_the_same_prompt_after_somebody_elses_gives_the_same_answer(model):
     chat = asked("My name is Zebedee Quark and I love marzipan.")
-    first = model.generate([chat], max_tokens=24)[0].text
-    others = model.generate([asked(text) for text in REVIEWS], max_tokens=4)
+    (first,) = answers(model, [chat], 12)
+    others = model.generate([asked(text) for text in REVIEWS[:6]], max_tokens=6)
     assert all("Zebedee" not in other.text and "marzipan" not in other.text for other in others)
-    assert model.generate([chat], max_tokens=24)[0].text == first
+    assert_same_but_for_ties(model, chat, first, answers(model, [chat], 12)[0])
 
 
 def test_threads_get_their_own_answers(model):
-    expected = {text: model.generate([asked(text)], max_tokens=8)[0].text for text in REVIEWS[:5]}
-    found: dict[str, str] = {}
+    chats = [asked(text) for text in REVIEWS[:4]]
+    found: dict[int, tuple[int, ...]] = {}
 
-    def ask(text: str) -> None:
-        found[text] = model.generate([asked(text)], max_tokens=8)[0].text
+    def ask(n: int) -> None:
+        (found[n],) = answers(model, [chats[n]], 8)
 
-    threads = [threading.Thread(target=ask, args=[text]) for text in expected]
+    threads = [threading.Thread(target=ask, args=[n]) for n in range(len(chats))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(timeout=60)
-    assert found == expected
+    for n, chat in enumerate(chats):
+        assert_same_but_for_ties(model, chat, found[n], answers(model, [chat], 8)[0])
 
 
 def test_temperature_and_seed(model):
@@ -150,8 +182,8 @@ def test_temperature_and_seed(model):
 
 def test_pieces_of_a_stream_are_whole_characters(model):
     chat = [Message("user", "Repeat exactly: 屏幕很好，电池不行。🎷")]
-    pieces = list(model.stream(chat, max_tokens=40))
-    text = model.generate([chat], max_tokens=40)[0].text
+    pieces = list(model.stream(chat, max_tokens=24))
+    text = model.generate([chat], max_tokens=24)[0].text
     assert "".join(pieces) == text
     assert all("\ufffd" not in piece for piece in pieces[:-1])
     assert any(ord(character) > 0x7F for character in text), "the answer holds no character of several bytes"

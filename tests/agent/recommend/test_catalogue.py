@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import BadFilter
@@ -114,6 +114,7 @@ def test_filters_that_cannot_be_read_say_why(text, says):
         parse_where(text, FIELDS)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=40))
 def test_any_text_is_a_condition_on_a_known_field_or_a_bad_filter(text):
     try:
@@ -146,6 +147,7 @@ def test_matching(condition, holds):
     assert matches(FILM, condition) is holds
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=200), st.integers(0, 80))
 def test_plain_text_is_one_bounded_visible_line(text, limit):
     kept = plain(text, limit)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.recommend.diversify import DiversifyConfig, diversify, series
@@ -23,6 +23,7 @@ def unit(*values: float) -> np.ndarray:
 VECTORS = st.lists(st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: sum(map(abs, v)) > 0.1), max_size=12)
 
 
+@settings(deadline=None, derandomize=True)
 @given(VECTORS, st.integers(0, 15), st.floats(0, 1), st.integers(1, 3))
 def test_it_is_always_a_permutation_and_always_the_same_one(rows, n, relevance, per_group):
     items = [candidate(str(at), creator=f"maker {at % 2}") for at in range(len(rows))]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.recommend.fuse import Ballot, fuse
@@ -32,6 +32,7 @@ def by_hand(ballots: list[Ballot], k: int) -> dict[str, float]:
     return scores
 
 
+@settings(deadline=None, derandomize=True)
 @given(BALLOTS, st.integers(1, 100))
 def test_it_is_the_formula(ballots, k):
     fused = fuse(ballots, k)
@@ -44,6 +45,7 @@ def fused_score(fused, id):
     return next(one.score for one in fused if one.id == id)
 
 
+@settings(deadline=None, derandomize=True)
 @given(BALLOTS)
 def test_every_vote_is_kept(ballots):
     for one in fuse(ballots):
