@@ -37,13 +37,13 @@ STOPWORDS = frozenset(
 )
 
 NO_PLURAL = frozenset(
-    "alias always atlas bias canvas christmas headquarters jeans news pants perhaps pyjamas series shorts species texas"
-    " trousers".split()  # noqa: SIM905
+    """alias always atlas bias canvas christmas headquarters jeans news pants perhaps pyjamas series shorts species
+    texas trousers""".split()  # noqa: SIM905
 )
 """End in s and have no form without it."""
 IN_IE = frozenset(
-    "birdie brownie calorie collie cookie genie hippie hoodie indie junkie movie newbie pixie prairie rookie selfie"
-    " smoothie zombie".split()  # noqa: SIM905
+    """birdie brownie calorie collie cookie genie hippie hoodie indie junkie movie newbie pixie prairie rookie selfie
+    smoothie zombie""".split()  # noqa: SIM905
 )
 
 

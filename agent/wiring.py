@@ -24,7 +24,7 @@ from agent.recommend import gate
 from agent.recommend.catalogue import checked, documents, fields_of, parse_where, plain
 from agent.recommend.explain import Explain
 from agent.recommend.recommender import Recommender
-from agent.recommend.retrieve import Popular, Retrieve, index_errors, popularity
+from agent.recommend.retrieve import Popular, Retrieve, crowd_size, index_errors, popularity
 from agent.settings import Settings, load
 from agent.types import Answer, Condition, Item, Language, Polarity, Profile, Query, Recommendation, TagEdit
 from vectorstore.base import Embedder, VectorStore, VectorStoreError
@@ -251,7 +251,14 @@ class Rapport:
         index = self._usable_index()
         if index is None:
             return None
-        return Retrieve(index, self.embedder, self.store.items, self.popular, population=self.background.population)
+        return Retrieve(
+            index,
+            self.embedder,
+            self.store.items,
+            self.popular,
+            population=self.background.population,
+            crowd=crowd_size(self.background.stats),
+        )
 
     def _usable_index(self) -> VectorStore | None:
         """The index if it holds anything; answers without it are marked degraded, they do not fail.

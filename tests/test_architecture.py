@@ -178,9 +178,7 @@ def test_nothing_on_the_way_to_a_model_can_carry_the_right_answer(path):
 
 @pytest.mark.parametrize("path", every_file(), ids=short)
 def test_templates_are_code_and_data_is_data(path):
-    called = [
-        node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "from_string"
-    ]
+    called = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute) and node.attr == "from_string"]
     assert bool(called) == (short(path) in FROM_STRING)
 
 

@@ -171,8 +171,6 @@ def form(text: str, rules: Rules) -> list[str]:
         problems.append("control or invisible characters")
     if not text.rstrip().endswith(ENDINGS):
         problems.append("does not end like a sentence")
-    if rules.language == "zh" and len(CJK.findall(text)) < 0.3 * len(re.sub(r"\s", "", text)):
-        problems.append("not in Chinese")
     return problems
 
 
@@ -237,7 +235,9 @@ def mask(text: str, vocabulary: Sequence[str], names: Iterable[str] = ()) -> str
 def spelling(entry: str, proper: bool) -> str:
     """A pattern of the ways in which an entry may be written."""
     if CJK.search(entry):
-        return re.escape(entry)
+        # A title that is an everyday word (《不》) is one in its brackets only.
+        everyday = proper and not without(CJK_RUN.findall(entry), harmless("zh"))
+        return f"(?<=《){re.escape(entry)}(?=》)" if everyday else re.escape(entry)
     body, tail = re.escape(entry), "(?:'s)?" if proper else "(?:'s|s|es)?"
     if not proper and entry[-1:] == "y":
         body = f"{re.escape(entry[:-1])}(?:y|ie(?=s))"
@@ -333,7 +333,10 @@ class Spoken:
         ]
         if language == "en":
             words += self.foreign_names(parts)
-        return [f"{word!r} is in no fact" for word in dict.fromkeys([*words, *rest])]
+        problems = [f"{word!r} is in no fact" for word in dict.fromkeys([*words, *rest])]
+        if language == "zh" and 2 * len(CJK.findall(bare)) < sum(map(str.isalpha, bare)) + 1:
+            problems.append("not in Chinese")
+        return problems
 
     def foreign_names(self, parts: Iterable[str]) -> list[str]:
         """Everyday words with a capital inside a sentence: a title that the facts do not have, such as "Up"."""

@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ FORMATS: dict[str, Format] = {
         generic.CSV,
     )
 }
-_BATCH = 50_000
+_BATCH = 25_000
 _EXAMPLES = 20
 _REASONS = 100
 
@@ -112,7 +113,9 @@ def import_path(
     with ExitStack() as stack:
         if dry_run:
             stack.enter_context(store.trial())
-        run = _Run(store, stack, rejects, progress)
+        # What is to be taken back must be written by the thread that takes it back.
+        writer = _Writer(store, progress, stack, apart=not dry_run)
+        run = _Run(store, writer, stack, rejects)
         # Closed here whatever happens: a reader holds temporary files.
         run.take_all(stack.enter_context(closing(_readable(chosen.read(source), path))))
         return run.report(name, time.perf_counter() - started)
@@ -125,24 +128,58 @@ def _readable(records: Iterator[Record], path: Path) -> Generator[Record, None, 
         raise ImportRefused(f"{path.name}: {error.strerror or error}") from error
 
 
+class _Writer:
+    """Stores batches, `apart` in a thread of its own: while the database writes one, the next is read."""
+
+    def __init__(self, store: Store, progress: Progress | None, stack: ExitStack, *, apart: bool) -> None:
+        self.items, self.events, self.rows = Counts(), Counts(), 0
+        self._store = store
+        self._progress = progress
+        self._thread = stack.enter_context(ThreadPoolExecutor(1)) if apart else None
+        self._under_way: Future[None] | None = None
+
+    def put(self, items: list[Item], events: list[Event]) -> None:
+        """Raises what went wrong with the batch before."""
+        self.wait()
+        if self._thread:
+            self._under_way = self._thread.submit(self._write, items, events)
+        else:
+            self._write(items, events)
+            self._tell()
+
+    def wait(self) -> None:
+        """Returns when everything is stored; raises what went wrong."""
+        if self._under_way:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+            self._tell()
+
+    def _write(self, items: list[Item], events: list[Event]) -> None:
+        # Items first, because events refer to them.
+        self.items += self._store.add_items(items)
+        self.events += self._store.add_events(events)
+        self.rows += len(items) + len(events)
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(self.rows)
+
+
 @dataclass
 class _Run:
     """One import on its way."""
 
     store: Store
+    writer: _Writer
     stack: ExitStack
     rejects: Path | None
-    progress: Progress | None
     items: list[Item] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    item_counts: Counts = field(default_factory=Counts)
-    event_counts: Counts = field(default_factory=Counts)
     reasons: Counter[str] = field(default_factory=Counter)
     examples: list[Refusal] = field(default_factory=list)
     notes: dict[str, None] = field(default_factory=dict)
     titled: set[str] = field(default_factory=set)
     untitled: set[str] = field(default_factory=set)
-    rows: int = 0
     duplicates: int = 0
     _sink: IO[str] | None = None
 
@@ -154,35 +191,23 @@ class _Run:
             if isinstance(record, Event):
                 self.events.append(record)
                 if len(self.events) >= _BATCH:
-                    self.flush()
+                    self._flush()
             elif isinstance(record, Item):
                 self._take_item(record)
             elif isinstance(record, Refusal):
                 self._refuse(record)
             else:
                 self.notes[record.text] = None
-        self.flush()
-
-    def flush(self) -> None:
-        """Stores what is waiting: items first, because events refer to them."""
-        self.item_counts += self.store.add_items(self.items)
-        fresh = self._seen.add([event.id for event in self.events])
-        new = [event for event, is_new in zip(self.events, fresh, strict=True) if is_new]
-        self.event_counts += self.store.add_events(new)
-        self.duplicates += len(self.events) - len(new)
-        self.untitled.update(event.item for event in new)
-        self.rows += len(self.items) + len(self.events)
-        self.items, self.events = [], []
-        if self.progress:
-            self.progress(self.rows)
+        self._flush()
+        self.writer.wait()
 
     def report(self, format: str, seconds: float) -> ImportReport:
         open_ = self.untitled - self.titled
         known = {id for id, item in self.store.items(open_).items() if item.title}
         return ImportReport(
             format,
-            self.item_counts,
-            self.event_counts,
+            self.writer.items,
+            self.writer.events,
             self.reasons.total(),
             dict(self.reasons.most_common()),
             self.examples,
@@ -192,6 +217,14 @@ class _Run:
             tuple(self.notes),
         )
 
+    def _flush(self) -> None:
+        fresh = self._seen.add([event.id for event in self.events])
+        new = [event for event, is_new in zip(self.events, fresh, strict=True) if is_new]
+        self.duplicates += len(self.events) - len(new)
+        self.untitled.update(event.item for event in new)
+        self.writer.put(self.items, new)
+        self.items, self.events = [], []
+
     def _take_item(self, item: Item) -> None:
         # The first row of an item with a title counts, so that importing again finds nothing to change.
         if item.id in self.titled or (not item.title and item.id in self.untitled):
@@ -199,7 +232,7 @@ class _Run:
         (self.titled if item.title else self.untitled).add(item.id)
         self.items.append(item)
         if len(self.items) >= _BATCH:
-            self.flush()
+            self._flush()
 
     def _refuse(self, refusal: Refusal) -> None:
         reason = refusal.reason

@@ -59,7 +59,7 @@ def stand_out(tally: Tally, population: Population, polarity: Polarity) -> list[
     """
     few = len(tally.marks) <= FEW_ITEMS
     whole = tally.whole
-    total, of = (whole.liked, whole.likes) if polarity > 0 else (whole.disliked, whole.dislikes)
+    total, of = (whole.mass_liked, whole.likes) if polarity > 0 else (whole.mass_disliked, whole.dislikes)
     found = []
     for feature, side in tally.features.items():
         mass, against, support = sides(side, polarity)
@@ -80,8 +80,8 @@ def stand_out(tally: Tally, population: Population, polarity: Polarity) -> list[
 
 def sides(side: Side, polarity: Polarity) -> tuple[float, float, int]:
     if polarity > 0:
-        return side.liked, side.disliked, side.likes
-    return side.disliked, side.liked, side.dislikes
+        return side.mass_liked, side.mass_disliked, side.likes
+    return side.mass_disliked, side.mass_liked, side.dislikes
 
 
 def needed(feature: str, few: bool) -> int:
@@ -113,4 +113,4 @@ def apart(found: Iterable[Evidence]) -> list[Evidence]:
                 break
         else:
             kept.append(one)
-    return kept
+    return sorted(kept, key=lambda one: (-one.weight, one.feature))

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field
 from agent.ask import Ask
 from agent.errors import BadCompletion, LLMError
 from agent.features import Population, features, value_of
-from agent.grounding.check import MARKUP, WORD, harmless, known
+from agent.grounding.check import CJK_RUN, MARKUP, WORD, known, without
+from agent.grounding.facts import NUMBER
 from agent.labels import label, noun, shown
 from agent.persona.evidence import Evidence, log_odds_z
 from agent.persona.tally import Mark, Tally
@@ -25,6 +26,17 @@ RECEIPTS = 4
 """Receipts kept for each tag."""
 LATENT = 2
 """Hypotheses kept for each profile."""
+GLUE = {
+    "en": frozenset(
+        """a an and at by for from in of on or the to with film films movie movies cinema book books music album albums
+        song songs show shows series item items product products title titles work works kind style genre theme themes
+        era""".split()  # noqa: SIM905
+    ),
+    "zh": frozenset(
+        "的 与 和 类 片 电影 影片 作品 书 书籍 音乐 专辑 歌曲 商品 产品 题材 主题 风格 类型 年代".split()  # noqa: SIM905
+    ),
+}
+"""What a name may hold beside what was counted: nothing that says more."""
 
 
 class Name(BaseModel, extra="forbid"):
@@ -51,19 +63,20 @@ class Named:
 def name(found: Sequence[Evidence], titles: Mapping[str, str], ask: Ask, language: Language, domain: str) -> Named:
     """One tag for each of `found`, in order; a name that the evidence does not carry gives way to what was counted."""
     computed = {number: shown(label(one.feature, language)) for number, one in enumerate(found, 1)}
+    counted = merged(tag_of(one, computed[number]) for number, one in enumerate(found, 1))
     if not ask.llm.capable or not found:
-        return Named(tuple(tag_of(one, computed[number]) for number, one in enumerate(found, 1)))
+        return Named(counted)
     lines = ask.fit([line(n, one, titles, language) for n, one in enumerate(found, 1)], ask.llm.context // 2)
+    if not lines:
+        return Named(counted, notes=("tags were named without a model: the evidence does not fit into its context",))
     try:
         (answer,) = ask.answer(
             "tags", [{"evidence": lines, "noun": noun(domain, language)}], Names, language=language, max_tokens=600
         )
     except LLMError as error:
-        note = f"tags were named without a model: {type(error).__name__}"
-        return Named(tuple(tag_of(one, computed[n]) for n, one in enumerate(found, 1)), notes=(note,))
+        return Named(counted, notes=(f"tags were named without a model: {type(error).__name__}",))
     if isinstance(answer, BadCompletion):
-        note = f"tags were named without a model: {type(answer).__name__}"
-        return Named(tuple(tag_of(one, computed[n]) for n, one in enumerate(found, 1)), notes=(note,))
+        return Named(counted, notes=(f"tags were named without a model: {type(answer).__name__}",))
     proposed = {one.evidence: " ".join(one.name.split()) for one in reversed(answer.value.tags)}
     chosen = {
         number: proposed[number] if supported(proposed.get(number, ""), one, language) else computed[number]
@@ -82,7 +95,7 @@ def name(found: Sequence[Evidence], titles: Mapping[str, str], ask: Ask, languag
 
 def line(number: int, one: Evidence, titles: Mapping[str, str], language: Language) -> str:
     """One numbered line of evidence as a model sees it."""
-    examples = "; ".join(titles[mark.item][:60] for mark in one.marks[:3])
+    examples = "; ".join(" ".join(titles.get(mark.item, "").split())[:60] for mark in one.marks[:3])
     side = {"en": ("likes", "dislikes"), "zh": ("喜欢", "不喜欢")}[language][one.polarity < 0]
     return f"[{number}] {side} {label(one.feature, language)}: {one.support}/{one.of} ({examples})"
 
@@ -91,13 +104,16 @@ def supported(proposed: str, one: Evidence, language: Language) -> bool:
     """Whether a name says what was counted, and nothing that was not."""
     if not 2 <= len(proposed) <= 48 or MARKUP.search(proposed) or not proposed.isprintable():
         return False
-    counted = {
-        part.lower() for text in (label(one.feature, language), value_of(one.feature)) for part in WORD.findall(text)
-    }
-    said = {part.lower() for part in WORD.findall(proposed)}
-    if label(one.feature, language).lower() in proposed.lower():
-        return all(known(word, counted | harmless(language)) for word in said) or language == "zh"
-    return bool(said & counted) and all(known(word, counted | harmless("en")) for word in said)
+    names = (label(one.feature, language), value_of(one.feature))
+    counted = {piece.lower() for text in names for part in WORD.findall(text) for piece in (part, *part.split("-"))}
+    own = CJK_RUN.findall(" ".join(names))
+    said = {part.lower() for part in WORD.findall(CJK_RUN.sub(" ", proposed))}
+    if set(NUMBER.findall(proposed)) - set(NUMBER.findall(" ".join(names))):
+        return False
+    if without(CJK_RUN.findall(proposed), {*own, *GLUE["zh"]} if language == "zh" else ()):
+        return False
+    names_it = any(known(word, counted) for word in said) or any(run in proposed for run in own)
+    return names_it and all(known(word, counted | GLUE["en"]) for word in said)
 
 
 def tag_of(one: Evidence, called: str) -> Tag:
@@ -123,9 +139,19 @@ def merged(tags: Iterable[Tag]) -> tuple[Tag, ...]:
     kept: dict[tuple[str, int], Tag] = {}
     for tag in tags:
         key = (tag.name.casefold(), tag.polarity)
+        if (tag.name.casefold(), -tag.polarity) in kept:
+            # Two features of one name, one liked and one not: the name says nothing of that, so the first stands.
+            continue
         if key in kept:
-            both = tuple(dict.fromkeys((*kept[key].receipts, *tag.receipts)))[:RECEIPTS]
-            kept[key] = replace(kept[key], weight=max(kept[key].weight, tag.weight), receipts=both)
+            first = kept[key]
+            both = tuple(dict.fromkeys((*first.receipts, *tag.receipts)))[:RECEIPTS]
+            kept[key] = replace(
+                first,
+                weight=max(first.weight, tag.weight),
+                receipts=both,
+                first_seen=min((at for at in (first.first_seen, tag.first_seen) if at), default=None),
+                last_seen=max((at for at in (first.last_seen, tag.last_seen) if at), default=None),
+            )
         else:
             kept[key] = tag
     return tuple(kept.values())
@@ -171,13 +197,8 @@ def latent(
 def edited(tags: Sequence[Tag], edits: Sequence[TagEdit]) -> tuple[Tag, ...]:
     """The tags with the person's own word over them: what they removed or muted is gone, what they stated is first."""
 
-    def matches(tag: Tag, edit: TagEdit) -> bool:
-        return tag.feature == edit.feature if edit.feature else tag.name.casefold() == edit.name.casefold()
-
-    unwanted = [edit for edit in edits if edit.action in ("remove", "mute")]
-    stated = [edit for edit in edits if edit.action == "add"]
-    kept = [tag for tag in tags if not any(matches(tag, edit) for edit in (*unwanted, *stated))]
-    supports = {edit.name: [tag for tag in tags if matches(tag, edit)] for edit in stated}
+    valid = last_words(edits)
+    kept = [tag for tag in tags if tag.kind != "stated" and not any(about(edit, tag) for edit in valid)]
     spoken = [
         Tag(
             name=edit.name,
@@ -185,13 +206,34 @@ def edited(tags: Sequence[Tag], edits: Sequence[TagEdit]) -> tuple[Tag, ...]:
             weight=1.0,
             kind="stated",
             feature=edit.feature,
-            receipts=supports[edit.name][0].receipts if supports[edit.name] else (),
+            receipts=next((tag.receipts for tag in tags if about(edit, tag) and tag.polarity == edit.polarity), ()),
             first_seen=edit.at,
             last_seen=edit.at,
         )
-        for edit in stated
+        for edit in valid
+        if edit.action == "add"
     ]
     return (*spoken, *kept)
+
+
+def about(edit: TagEdit, tag: Tag) -> bool:
+    """Whether a person's word is about a tag: the same feature or, in either language, the same name."""
+    names = {tag.name.casefold(), *(label(tag.feature, language).casefold() for language in ("en", "zh"))}
+    return (bool(edit.feature) and tag.feature == edit.feature) or edit.name.casefold() in names
+
+
+def last_words(edits: Sequence[TagEdit]) -> list[TagEdit]:
+    """Of edits about the same thing (oldest first), the last."""
+    kept: list[TagEdit] = []
+    for edit in reversed(edits):
+        same = [
+            one
+            for one in kept
+            if one.name.casefold() == edit.name.casefold() or (edit.feature and one.feature == edit.feature)
+        ]
+        if not same:
+            kept.append(edit)
+    return kept[::-1]
 
 
 def proven(tags: Iterable[Tag], events: Mapping[int, Event]) -> tuple[Tag, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 from agent.ask import Ask
 from agent.errors import UnknownUser
@@ -13,8 +15,10 @@ from agent.llm.base import LLM
 from agent.persona import naming, reading, writing
 from agent.persona.evidence import evidence
 from agent.persona.tally import Tally, add
-from agent.types import Item, Language, Profile, Provenance, Sentiment, Tag
+from agent.types import Event, Item, Language, Profile, Provenance, Sentiment, Tag, TagEdit
 
+SAID = re.compile(r"(['\"]).*\1|\d[\d.,]*", re.DOTALL)
+"""The words and numbers of a refused text that a problem cites."""
 PART = 500
 """Events that are read at a time, so that a history of any length fits into memory and model."""
 
@@ -49,27 +53,27 @@ class Profiler:
         edits = self.store.edits(user)
         if not seq and not edits and not self.store.has_user(user):
             raise UnknownUser(f"nobody is called {user!r} in the history; `rapport import` brings people in")
-        if kept and self.store.profile_seq(user) == seq and not self._edited_since(kept, user):
+        tally = None if rebuild else self._tally(user)
+        if kept and tally and self.store.profile_seq(user) == seq and tally.edits == digest(edits):
             return kept
-        tally, fresh = (None, None) if rebuild else (self._tally(user), kept)
-        return self._build(user, seq, tally or Tally(), fresh)
+        # Without what was counted there is nothing to add to: all is read again.
+        return self._build(user, seq, tally or Tally(), edits, kept if tally else None)
 
     def blank(self, user: str) -> Profile:
         """Of somebody about whom nothing is known; it is not kept."""
         who = writing.Portrait((), (), (), 0, self.domain, self.language)
         return Profile(user=user, persona=writing.template(who), language=self.language)
 
-    def _edited_since(self, kept: Profile, user: str) -> bool:
-        return naming.edited(kept.tags, self.store.edits(user)) != kept.tags
-
     def _tally(self, user: str) -> Tally | None:
         body = self.store.tally(user)
         return Tally.model_validate_json(body) if body else None
 
-    def _build(self, user: str, seq: int, tally: Tally, kept: Profile | None) -> Profile:
+    def _build(self, user: str, seq: int, tally: Tally, edits: Sequence[TagEdit], kept: Profile | None) -> Profile:
         ask = Ask(self.llm, self.store.log_call, user)
-        events = self.store.events_after(user, tally.seq, seq)
-        language = reading.language_of(events, kept.language if kept else self.language)
+        events = sorted(self.store.events_after(user, tally.seq, seq), key=when)
+        letters, chinese = reading.letters_of(events)
+        letters, chinese = letters + tally.letters, chinese + tally.chinese
+        language = reading.language_by(letters, chinese, self.language)
         feelings = kept.sentiment if kept else Sentiment()
         read_parts = []
         for start in range(0, len(events), PART):
@@ -82,6 +86,7 @@ class Profiler:
             )
             items = self.store.items({event.item for event in part})
             tally = add(tally, part, items, self.population, read.feelings, read.quotes, seq)
+        tally = tally.model_copy(update={"letters": letters, "chinese": chinese, "edits": digest(edits), "seq": seq})
         found = evidence(tally, self.population)
         liked = sorted(
             (mark for mark in tally.marks.values() if mark.preference > 0.3), key=lambda mark: -mark.preference
@@ -91,7 +96,7 @@ class Profiler:
         named = naming.name(found, titles, ask, language, self.domain)
         near = self.near([mark.item for mark in liked[:20]], list(tally.marks)) if liked else []
         guesses = naming.latent(tally, near, named.tags, self.population, language)
-        tags = naming.edited((*named.tags, *guesses), self.store.edits(user))
+        tags = naming.edited((*named.tags, *guesses), edits)
         tags = naming.proven(tags, self._receipts(user, tags))
         who = writing.portrait(tags, tally, items, self.domain, language)
         persona = writing.write(who, tally, ask)
@@ -130,6 +135,16 @@ class Profiler:
         return known.version if known else 0
 
 
+def when(event: Event) -> float:
+    """Oldest first; what has no time comes before what has one, in the order it was added."""
+    return event.at.timestamp() if event.at else float("-inf")
+
+
+def digest(edits: Sequence[TagEdit]) -> str:
+    """Changes whenever what a person said about their tags changes."""
+    return blake2b(repr(edits).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() if edits else ""
+
+
 def questions(tags: Sequence[Tag], language: Language) -> tuple[str, ...]:
     """What would be worth asking: whether a guess is right."""
     ask = {"en": "Would you like to see more of “{}”?", "zh": "想多看看“{}”吗？"}[language]
@@ -139,6 +154,7 @@ def questions(tags: Sequence[Tag], language: Language) -> tuple[str, ...]:
 def notes_of(read: Sequence[reading.Reading], named: naming.Named, persona: writing.Written) -> tuple[str, ...]:
     notes = [note for one in read for note in one.notes] + list(named.notes)
     if persona.problems:
-        refused = "; ".join(dict.fromkeys(persona.problems))[:300]
+        # What the model said stays out: it may be another person's.
+        refused = "; ".join(dict.fromkeys(SAID.sub("…", problem) for problem in persona.problems))[:300]
         notes.append(f"{'persona by template' if persona.by == 'template' else 'first persona refused'}: {refused}")
     return tuple(dict.fromkeys(notes))

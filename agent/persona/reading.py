@@ -6,7 +6,9 @@ sentence is quoted.
 
 from __future__ import annotations
 
+import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +20,18 @@ from agent.types import Event, Language, Sentiment
 LABELS = ("positive", "neutral", "negative")
 NOTHING = {"en": "N/A", "zh": "无"}
 """What the model says about it is bias, and is taken off: contextual calibration, Zhao et al. 2021."""
-SENTENCES = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
+# A full stop ends a sentence before a blank only: "4.5 stars" is not two sentences.
+SENTENCES = re.compile(r"(?:[^.!?。！？\n]|\.(?=[^\s.\"”’)]))+[.!?。！？]*[\"”’)」』）]*")
 CJK = re.compile(r"[\u4e00-\u9fff]")
+KANA = re.compile(r"[\u3040-\u30ff]")
 MIN_CHARS, MAX_CHARS = 8, 160
 """Bounds of a quote; a longer sentence is cut at a word, still verbatim."""
 PER_REVIEW = 4
 """Sentences of one review that are read."""
 SPAN_BUDGET = 48
-"""Sentences that are read for one update of a profile; the newest reviews first."""
+"""Sentences that are read at a time (of one part of a long history); the newest reviews first."""
+LEAST_LOG = -30.0
+"""A log-probability below this counts as this: hosted models say -inf of what they did not list."""
 BELIEF_IN_STARS = 0.75
 
 
@@ -45,11 +51,21 @@ class Reading:
 
 def language_of(events: Sequence[Event], default: Language = "en") -> Language:
     """The language in which a person writes; `default` for one who writes nothing."""
-    text = "".join(event.text for event in events)
-    letters = sum(char.isalpha() for char in text)
+    return language_by(*letters_of(events), default)
+
+
+def letters_of(events: Sequence[Event]) -> tuple[int, int]:
+    """How many letters `events` hold, and how many of them are Chinese. Japanese, told by its kana, is not."""
+    texts = [event.text for event in events if event.text]
+    chinese = sum(len(CJK.findall(text)) for text in texts if not KANA.search(text))
+    return sum(char.isalpha() for text in texts for char in text), chinese
+
+
+def language_by(letters: int, chinese: int, default: Language = "en") -> Language:
+    """The language of somebody who wrote so many letters."""
     if not letters:
         return default
-    return "zh" if len(CJK.findall(text)) > 0.2 * letters else "en"
+    return "zh" if chinese > 0.2 * letters else "en"
 
 
 def spans(text: str) -> list[str]:
@@ -57,6 +73,8 @@ def spans(text: str) -> list[str]:
     found = []
     for match in SENTENCES.finditer(text):
         span = match.group().strip()
+        if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") for char in span):
+            continue
         if CJK.search(span):
             span = span[: MAX_CHARS // 2]
         elif len(span) > MAX_CHARS:
@@ -97,8 +115,13 @@ def read(events: Sequence[Event], ask: Ask, language: Language) -> Reading:
         read_ones = [score for score, _ in mine if score is not None]
         mean = sum(read_ones) / len(read_ones) if read_ones else 0.0
         starry = None if event.value is None else (event.value - 3.0) / 2.0
-        feeling = mean if starry is None else BELIEF_IN_STARS * starry + (1 - BELIEF_IN_STARS) * mean
-        feelings[event.id] = round(max(-1.0, min(1.0, feeling)), 3)
+        if starry is None or not read_ones:
+            feeling = mean if starry is None else starry
+        else:
+            feeling = BELIEF_IN_STARS * starry + (1 - BELIEF_IN_STARS) * mean
+        # Neither stars nor read: nothing is known of it, which is not the same as neutral.
+        if starry is not None or read_ones:
+            feelings[event.id] = round(max(-1.0, min(1.0, feeling)), 3)
         if mine:
             quotes[event.id] = telling(mine, feeling)
     return Reading(feelings, quotes, prompts, tokens, ms, notes)
@@ -117,7 +140,7 @@ def judge(
 
 def polarity(row: Sequence[float], bias: Sequence[float]) -> float:
     """P(positive) - P(negative) of one row of log-probabilities, with the model's bias for a label divided out."""
-    lifted = [2.718281828459045 ** (a - b) for a, b in zip(row, bias, strict=True)]
+    lifted = [math.exp(max(a, LEAST_LOG) - max(b, LEAST_LOG)) for a, b in zip(row, bias, strict=True)]
     total = sum(lifted)
     return (lifted[0] - lifted[2]) / total
 

@@ -21,6 +21,9 @@ NEUTRAL = 0.05
 """Preferences between -NEUTRAL and NEUTRAL are neither liking nor disliking."""
 KEPT = 8
 """Items remembered for each feature, as receipts."""
+MEAN_STARS, MEAN_WEIGHT = 3.5, 5.0
+"""What people give on average, and how many ratings of one's own weigh as much."""
+EXPLICIT = ("rating", "review", "like", "dislike")
 IMPLICIT = {"like": 1.0, "dislike": -1.0, "purchase": 0.6, "cart": 0.35, "view": 0.3, "click": 0.15, "skip": -0.5}
 
 
@@ -42,14 +45,25 @@ class Side(BaseModel):
     """One feature in one history."""
 
     liked: float = 0.0
-    """Decayed sum of preferences of liked items that have it."""
+    """Decayed sum of preferences of liked items that have it, of those whose time is known."""
     disliked: float = 0.0
+    undated_liked: float = 0.0
+    """The same for items without a time, which never decay."""
+    undated_disliked: float = 0.0
     likes: int = 0
     dislikes: int = 0
     met: int = 0
     """Items with it, liked, disliked and neither."""
     items: list[str] = []
-    """Up to KEPT of its items, strongest opinion first."""
+    """Up to KEPT liked and KEPT disliked items that have it, strongest opinion first."""
+
+    @property
+    def mass_liked(self) -> float:
+        return self.liked + self.undated_liked
+
+    @property
+    def mass_disliked(self) -> float:
+        return self.disliked + self.undated_disliked
 
 
 class Tally(BaseModel):
@@ -66,10 +80,16 @@ class Tally(BaseModel):
     """All items together."""
     features: dict[str, Side] = {}
     marks: dict[str, Mark] = {}
+    letters: int = 0
+    """Letters that the person wrote, and how many of them are Chinese: the language they write in."""
+    chinese: int = 0
+    edits: str = ""
+    """What the person had said about their tags when the profile was built, as a digest."""
 
     @property
     def mean_stars(self) -> float:
-        return self.stars_sum / self.stars if self.stars else 3.5
+        """The person's mean, drawn towards everybody's while there are few: much the same early and late."""
+        return (MEAN_STARS * MEAN_WEIGHT + self.stars_sum) / (MEAN_WEIGHT + self.stars)
 
 
 def add(
@@ -111,8 +131,15 @@ def add(
         )
         own = features(item, population)
         if earlier := new.marks.get(item.id):
-            mark = stronger(earlier, mark)
+            if earlier.event == event.id:
+                # The same event came again with another value or text: it counts once.
+                new.events -= 1
+                new.stars -= earlier.stars is not None
+                new.stars_sum -= earlier.stars or 0.0
+            else:
+                mark = stronger(*in_time(earlier, mark))
             contribute(new, earlier, own, -1)
+            del new.marks[item.id]
         contribute(new, mark, own, 1)
         new.marks[item.id] = mark
     return new
@@ -134,14 +161,22 @@ def contribute(tally: Tally, mark: Mark, own: Sequence[str], sign: int) -> None:
     """Add (+1) or take back (-1) one item's part in every feature."""
     age = 0.0 if tally.at is None or mark.at is None else (tally.at - mark.at).total_seconds() / 86_400
     mass = sign * abs(mark.preference) * 0.5 ** (age / HALF_LIFE_DAYS)
+    undated = mark.at is None
     for side in (tally.whole, *(tally.features.setdefault(feature, Side()) for feature in own)):
         side.met += sign
+        # Never below nothing: what is taken back was rounded on the way.
         if mark.preference > NEUTRAL:
-            side.liked += mass
             side.likes += sign
+            if undated:
+                side.undated_liked = max(0.0, side.undated_liked + mass) if side.likes else 0.0
+            else:
+                side.liked = max(0.0, side.liked + mass) if side.likes else 0.0
         elif mark.preference < -NEUTRAL:
-            side.disliked += mass
             side.dislikes += sign
+            if undated:
+                side.undated_disliked = max(0.0, side.undated_disliked + mass) if side.dislikes else 0.0
+            else:
+                side.disliked = max(0.0, side.disliked + mass) if side.dislikes else 0.0
         if side is not tally.whole:
             keep(side, mark, tally.marks, sign)
 
@@ -151,20 +186,35 @@ def keep(side: Side, mark: Mark, marks: Mapping[str, Mark], sign: int) -> None:
     if sign < 0:
         side.items = others
         return
-    strengths = {item: abs(marks[item].preference) + 0.2 * bool(marks[item].quote) for item in others}
-    strengths[mark.item] = abs(mark.preference) + 0.2 * bool(mark.quote)
+    by_item = {item: marks[item] for item in others} | {mark.item: mark}
+    strengths = {item: abs(one.preference) + 0.2 * bool(one.quote) for item, one in by_item.items()}
     # Newest first among equals: the receipt that a person will remember.
-    side.items = sorted([mark.item, *others], key=lambda item: -strengths[item])[:KEPT]
+    ranked = sorted([mark.item, *others], key=lambda item: -strengths[item])
+    # Each side keeps its own, or many strong dislikes would leave the likes without a receipt.
+    kept = {*[item for item in ranked if by_item[item].preference > NEUTRAL][:KEPT]}
+    kept |= {*[item for item in ranked if by_item[item].preference < -NEUTRAL][:KEPT]}
+    side.items = [item for item in ranked if item in kept]
+
+
+def in_time(known: Mark, new: Mark) -> tuple[Mark, Mark]:
+    """Both, the earlier one first; as they came where a time is missing."""
+    swapped = known.at is not None and new.at is not None and new.at < known.at
+    return (new, known) if swapped else (known, new)
 
 
 def stronger(earlier: Mark, later: Mark) -> Mark:
-    """What two events with one item say together: words before stars before the rest, then the later one."""
-    if later.stars is None and earlier.stars is not None and not later.quote:
+    """What two events with one item say together: a spoken opinion before mere use, then the later one."""
+    spoken_before, spoken_after = earlier.kind in EXPLICIT, later.kind in EXPLICIT
+    agree = earlier.preference * later.preference > 0
+    if spoken_before and not spoken_after:
         return earlier
-    if later.stars is None and earlier.stars is None and abs(earlier.preference) > abs(later.preference):
+    if spoken_before and earlier.stars is not None and later.stars is None and not later.quote and agree:
         return earlier
-    if earlier.quote and not later.quote and (earlier.preference > 0) == (later.preference > 0):
-        return later.model_copy(update={"event": earlier.event, "quote": earlier.quote, "kind": earlier.kind})
+    if not spoken_before and not spoken_after and abs(earlier.preference) > abs(later.preference):
+        return earlier
+    if earlier.quote and not later.quote and agree:
+        told = {"event": earlier.event, "quote": earlier.quote, "kind": earlier.kind, "at": earlier.at}
+        return later.model_copy(update=told)
     return later
 
 

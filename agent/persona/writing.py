@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agent.ask import Ask
@@ -54,9 +54,10 @@ def portrait(tags: Sequence[Tag], tally: Tally, items: Mapping[str, Item], domai
     likes: list[Tag] = []
     seen: dict[str, int] = {}
     room = {"category": 3, "creator": 2, "word": 2, "decade": 1, "language": 1, "price": 1, "minutes": 1, "": 3}
+    tags = [tag for tag in tags if sayable(tag, language)]
     for tag in tags:
         kind = kind_of(tag.feature)
-        if tag.polarity > 0 and tag.kind != "latent" and seen.get(kind, 0) < room[kind]:
+        if tag.polarity > 0 and tag.kind != "latent" and seen.get(kind, 0) < room.get(kind, 1):
             seen[kind] = seen.get(kind, 0) + 1
             likes.append(tag)
     dislikes = [tag for tag in tags if tag.polarity < 0]
@@ -64,8 +65,20 @@ def portrait(tags: Sequence[Tag], tally: Tally, items: Mapping[str, Item], domai
         (mark for mark in tally.marks.values() if mark.preference >= FAVOURITE and mark.item in items),
         key=lambda mark: (-mark.preference, -(mark.at.timestamp() if mark.at else 0.0)),
     )
-    favourites = [items[mark.item] for mark in loved if len(items[mark.item].title) <= MAX_TITLE]
+    taken = {text.casefold() for text in terms_of(tags, language)}
+    favourites = [
+        item
+        for mark in loved
+        if len((item := items[mark.item]).title) <= MAX_TITLE
+        and nameable(item.title)
+        and item.title.casefold() not in taken
+    ]
     return Portrait(tuple(likes[:5]), tuple(dislikes[:2]), tuple(favourites[:2]), tally.events, domain, language)
+
+
+def sayable(tag: Tag, language: Language) -> bool:
+    """Whether a tag can stand in a sentence: catalogues, and people, may call things as they like."""
+    return all(nameable(text) and len(text) <= MAX_TITLE for text in (tag.name, *terms_of([tag], language)))
 
 
 def write(who: Portrait, tally: Tally, ask: Ask) -> Written:
@@ -168,7 +181,10 @@ def lines_of(who: Portrait, tally: Tally) -> list[str]:
 
 def template(who: Portrait) -> str:
     """The persona in the project's own grammar: true by construction, bounded in length."""
-    return (template_zh if who.language == "zh" else template_en)(who)
+    text = (template_zh if who.language == "zh" else template_en)(who)
+    if len(text) > MAX_CHARS and len(who.likes) > 1:
+        return template(replace(who, likes=who.likes[:-1]))
+    return text
 
 
 def template_en(who: Portrait) -> str:
@@ -246,7 +262,7 @@ def kinds(tags: Sequence[Tag]) -> dict[str, list[Tag]]:
         kind: [] for kind in ("stated", "category", "creator", "word", "decade", "language", "price", "minutes")
     }
     for tag in tags:
-        sorted_out[kind_of(tag.feature) if tag.feature else "stated"].append(tag)
+        sorted_out.get(kind_of(tag.feature), sorted_out["stated"]).append(tag)
     return sorted_out
 
 

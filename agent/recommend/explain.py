@@ -289,7 +289,7 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
         terms=frozenset(common),
         nouns=frozenset({noun(domain, language), plural(noun(domain))}),
         traits=frozenset(traits),
-        numbers=numbers_in(*common),
+        numbers=numbers_in(*common, str(case.fans)),
     )
 
 
@@ -329,7 +329,7 @@ def template_en(case: Case, domain: str) -> str:
     if case.own:
         return ""
     if case.fans > 1:
-        return f"Liked {case.fans} times by people here; nothing in your history speaks for it yet."
+        return f"Liked {case.fans} times here; nothing in your history speaks for it yet."
     return "Nothing in your history speaks for it or against it yet."
 
 
@@ -338,17 +338,19 @@ def phrase_en(common: Sequence[str], domain: str) -> str:
     by_kind: dict[str, list[str]] = {}
     for feature in common:
         by_kind.setdefault(kind_of(feature), []).append(feature)
-    kinds = [spoken(f) for f in by_kind.get("category", ())]
+    # A shop's categories are proper names, "Toys & Games"; a genre is a word, "drama".
+    kinds = [label(f) if domain == "product" else spoken(f) for f in by_kind.get("category", ())]
     tongues = [label(f) for f in by_kind.get("language", ())]
     makers = [spoken(f) for f in by_kind.get("creator", ())]
     words = [spoken(f) for f in by_kind.get("word", ())]
+    one = f"{'an' if domain[:1] in 'aeiou' else 'a'} {domain}"
     parts = []
     if kinds or makers or tongues:
-        parts.append(" ".join([*tongues[:1], listing(kinds) if kinds else f"a {domain}" if not tongues else domain]))
+        parts.append(" ".join([*tongues[:1], listing(kinds) if kinds else one if not tongues else domain]))
     if makers:
         parts.append(f"by {listing(makers)}")
     if decade := by_kind.get("decade"):
-        parts.append(f"from {spoken(decade[0])}" if parts else f"a {domain} from {spoken(decade[0])}")
+        parts.append(f"from {spoken(decade[0])}" if parts else f"{one} from {spoken(decade[0])}")
     if words:
         quoted = listing([f"“{word}”" for word in words])
         parts.append(f"on the theme of {quoted}")

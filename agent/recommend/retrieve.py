@@ -24,6 +24,7 @@ from agent.types import Candidate, Event, EventKind, Item, Profile, Query, Sourc
 from vectorstore.base import Embedder, Filter, Vectors, VectorStore, VectorStoreBusy, VectorStoreError
 
 Items = Callable[[Sequence[str]], Mapping[str, Item]]
+ENOUGH_EVENTS = 5.0
 LIKED = 0.4
 """From this preference on (see persona.tally) an item counts as liked, and from its negative on as disliked."""
 
@@ -44,6 +45,8 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     decay: float = Field(default=0.85, gt=0, le=1)
     """What a liked item's weight is multiplied by for each one liked after it."""
     persona: float = 0.4
+    taste: float = 0.5
+    """Weight of the features that an item shares with likes and dislikes. 0.5 costs nothing on MovieLens, 1 does."""
     words: float = 4.0
     """Weight of the request's own words: more than all that is known about the person together."""
     popular: float = 1.0
@@ -137,6 +140,8 @@ class Retrieve:
     config: RetrieveConfig = field(default_factory=RetrieveConfig)
     population: Population = field(default_factory=Population)
     """What decides which prices and languages count as features."""
+    crowd: float = 1.0
+    """How far the popularity list is to be believed, 0 to 1: see `crowd_size`."""
 
     def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
         """Candidates, best first, none of them had already. Raises StoreError when the index fails."""
@@ -155,10 +160,14 @@ class Retrieve:
             if not ballots and len(head) < query.n:
                 near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
                 ballots = self._ask(near, where, seen, depth)
-            popular = self._popular_ballot(ballots, head, config.popular * (1 + 2 * strange))
-            fused = fuse([*ballots, popular], config.damping)[: 2 * wanted]
+            popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
+            pool = fuse([*ballots, popular], config.damping)[: 4 * wanted]
+            items = self.items([one.id for one in pool])
+            taste = Ballot("taste", config.taste, self._tasted(items, profile))
+            fused = fuse([*ballots, popular, taste], config.damping)
+            fused = [one for one in fused if one.id in items][: 2 * wanted]
             unwanted = self._near_duplicates([one.id for one in fused], events)
-        candidates = self._screened(fused, query, profile, unwanted)[:wanted]
+        candidates = self._screened(fused, items, query, profile, unwanted)[:wanted]
         share = 0.0 if query.words else query.surprise * config.explored_share
         return reserve(candidates, [is_explored(one) for one in candidates], share)
 
@@ -204,6 +213,19 @@ class Retrieve:
     def _places(self) -> dict[str, int]:
         return {id: place for place, id in enumerate(self.popular)}
 
+    def _tasted(self, items: Mapping[str, Item], profile: Profile) -> list[tuple[str, float]]:
+        """Those of `items` that share features with the likes, by how much, less what they share with the dislikes.
+
+        The index knows what sounds alike; this knows what the person was seen to like.
+        """
+        weights = {
+            tag.feature: tag.polarity * tag.weight for tag in profile.tags if tag.feature and tag.kind != "latent"
+        }
+        scored = [
+            (id, sum(weights.get(name, 0.0) for name in features(item, self.population))) for id, item in items.items()
+        ]
+        return sorted(((id, score) for id, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0]))
+
     def _near_duplicates(self, ids: Sequence[str], events: Sequence[Event]) -> set[str]:
         disliked = recently_disliked(events, self.config.most_disliked)
         vectors = self.index.vectors([*ids, *disliked])
@@ -213,18 +235,24 @@ class Retrieve:
         nearest: Vectors = (np.stack([vectors[id] for id in kept]) @ np.stack(bad).T).max(axis=1)
         return {id for id, near in zip(kept, nearest, strict=True) if near >= self.config.near_duplicate}
 
-    def _screened(self, fused: Sequence[Fused], query: Query, profile: Profile, unwanted: set[str]) -> list[Candidate]:
-        items = self.items([one.id for one in fused if one.id not in unwanted])
+    def _screened(
+        self, fused: Sequence[Fused], items: Mapping[str, Item], query: Query, profile: Profile, unwanted: set[str]
+    ) -> list[Candidate]:
         aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
         kept = []
         for one in fused:
-            item = items.get(one.id)
+            item = items.get(one.id) if one.id not in unwanted else None
             # The index may be older than the catalogue, so its answer to a filter is checked again.
             if item and item.title and all(matches(item, condition) for condition in query.where):
                 averse = [aversions[name] for name in features(item, self.population) if name in aversions]
                 score = one.score * float(np.prod([1 - self.config.aversion * weight for weight in averse]))
                 kept.append(Candidate(item, score if one.score > 0 else one.score, one.sources))
         return sorted(kept, key=lambda one: (-one.score, one.item.id))
+
+
+def crowd_size(stats: Mapping[str, Stats]) -> float:
+    """How far a popularity list is to be believed: 1 from five events an item on, in proportion below that."""
+    return min(1.0, sum(one.events for one in stats.values()) / max(1, len(stats)) / ENOUGH_EVENTS)
 
 
 def popularity(stats: Mapping[str, Stats], others: Iterable[str] = ()) -> list[str]:

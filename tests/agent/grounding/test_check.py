@@ -325,8 +325,8 @@ def test_a_title_takes_no_plural():
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "<b>x</b>", "a\nb", "x\x1b[0m", "a\u200bb", "https://example.org", "see example.com", "![a](b)", "x" * 101,
-     "…",
+    ["", " ", "<b>x</b>", "a\nb", "x\x1b[0m", "a\u200bb", "https://example.org", "see example.com", "![a](b)",
+     "x" * 101, "…",
      "{{7*7}}", "{% raw %}", "a|b", "\u0301x", "\ue100", "&lt;x"],
 )  # fmt: skip
 def test_names_that_could_act_are_not_named(name):

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.llm.base import LLM
+from agent.recommend.catalogue import documents
+from agent.settings import Settings
+from agent.types import Event, Item
+from agent.wiring import Rapport
+from vectorstore.embed.hashing import HashingEmbedder
+from vectorstore.exact import ExactStore
+from vectorstore.index import sync
+
+Shop = Callable[..., Rapport]
+
+
+def exact_index(items: Sequence[Item]) -> ExactStore:
+    """The whole catalogue in memory: what Chroma would hold, without its start-up time."""
+    embedder = HashingEmbedder()
+    index = ExactStore(embedder.dimension)
+    sync(index, embedder, documents(items))
+    return index
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """Opens a home with a catalogue and a history; `index`: whether there is one."""
+    with ExitStack() as stack:
+
+        def open_shop(
+            items: Sequence[Item] = (),
+            events: Sequence[Event] = (),
+            llm: LLM | None = None,
+            *,
+            index: bool = True,
+            name: str = "home",
+            domain: str = "film",
+        ) -> Rapport:
+            settings = Settings(home=tmp_path / name, llm="none", embedder="hashing", domain=domain)
+            rapport = stack.enter_context(Rapport(settings, llm))
+            rapport.store.add_items(items)
+            rapport.store.add_events(events)
+            if index:
+                rapport.__dict__["index"] = exact_index(items)
+            return rapport
+
+        yield open_shop
