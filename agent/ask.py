@@ -120,7 +120,9 @@ class Ask:
         first = read(template, asked, kind)
         if not isinstance(first, BadCompletion) or isinstance(first, Truncated):
             return first
-        repair = chat_of(template_of("repair", template.language), {"reason": str(first)[:500]})
+        repair = chat_of(
+            template_of("repair", "zh" if template.language == "zh" else "en"), {"reason": str(first)[:500]}
+        )
         again = [*chat, Message("assistant", asked.text[:2000]), *repair]
         try:
             (repaired,) = self._call(template, [again], schema, max_tokens, kind=kind)

@@ -77,7 +77,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="A file or folder.")],
     format: Annotated[
         str,
-        typer.Option("--format", help="auto · movielens · amazon · recbole · lastfm · anime · csv · jsonl · parquet"),
+        typer.Option("--format", help="auto · movielens · amazon · recbole · lastfm · caserec · csv · jsonl · parquet"),
     ] = "auto",
     map: Annotated[
         str,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +20,8 @@ NAME = re.compile(r"(?<=[\w,;:] )[A-Z][\w'-]+")
 SCALES = {"price": (0.25, 0.75), "minutes": (0.15, 0.85)}
 """Numbers of which only the extremes are features, and from which quantiles on."""
 FEWEST_FOR_SCALE = 20
+MOST_TEXT = 4_000
+"""Characters of a description that are counted, so that no item costs more than another."""
 DESCRIBING_TITLE = 6
 """A title of this many words describes the item (a shop's product), if categories do not; others only name it."""
 STOPWORDS = frozenset(
@@ -60,6 +62,14 @@ class Population:
     languages: tuple[str, ...] = ()
     """The catalogue's main language, which says nothing about a person."""
 
+    items: int = 0
+    listed: Mapping[str, int] = field(default_factory=dict)
+    """category or language -> number of items of the catalogue that have it."""
+
+    def listed_share(self, feature: str) -> float:
+        """Share of all items that have `feature`, a category or language, between 0 and 1 and never quite either."""
+        return (self.listed.get(feature, 0) + 0.5) / (self.items + 1.0)
+
     def share(self, feature: str) -> float:
         """Share of all events whose item has `feature`, between 0 and 1 and never quite either."""
         return (self.features.get(feature, 0.0) + 0.5) / (self.events + 1.0)
@@ -75,16 +85,18 @@ def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
     tongues = Counter(str(item.attributes["language"]) for item in catalogue if "language" in item.attributes)
     main = tuple(language for language, count in tongues.most_common(1) if count > 0.4 * len(catalogue))
     background = Population(extremes=bounds, languages=main)
-    counts: Counter[str] = Counter()
+    counts: defaultdict[str, float] = defaultdict(float)
+    listed: Counter[str] = Counter()
     total = 0.0
     for item in catalogue:
         weight = events_of.get(item.id, 0) or 0.1
         total += weight
         for feature in features(item, background):
-            counts[feature] += weight  # type: ignore[assignment]
+            counts[feature] += weight
+            listed[feature] += feature.startswith(("category:", "language:"))
     # A word that one item alone has cannot be shared by two, so it is never an interest: leave it out of the cache.
-    kept = {feature: float(count) for feature, count in counts.items() if count >= 2 or not feature.startswith("word:")}
-    return Population(total, kept, bounds, main)
+    kept = {feature: count for feature, count in counts.items() if count >= 2 or not feature.startswith("word:")}
+    return Population(total, kept, bounds, main, len(catalogue), {name: n for name, n in listed.items() if n})
 
 
 def quantiles(catalogue: Iterable[Item], name: str, shares: tuple[float, float]) -> tuple[float, float] | None:
@@ -111,7 +123,9 @@ def features(item: Item, population: Population) -> tuple[str, ...]:
         if value is not None and low < high and (value <= low or value >= high):
             found.append(f"{name}:{'low' if value <= low else 'high'}")
     found += [f"word:{word}" for word in words(item)]
-    return tuple(dict.fromkeys(feature for feature in found if not sensitive(feature)))
+    # A maker's name says nothing about the person, whatever words are in it.
+    spoken = (one for one in found if one.startswith("creator:") or not sensitive(one))
+    return tuple(dict.fromkeys(spoken))
 
 
 def number(item: Item, name: str) -> float | None:
@@ -130,7 +144,7 @@ def words(item: Item) -> tuple[str, ...]:
     """The content words of an item's description (and of its title, where that describes), lower case."""
     describes = len(item.title.split()) >= DESCRIBING_TITLE and len(item.categories) <= 1
     title = item.title if describes else ""
-    text = f"{title} {NAME.sub('', item.text)}".lower()
+    text = f"{title} {NAME.sub('', item.text[:MOST_TEXT])}".lower()
     said_elsewhere = {part for category in item.categories for part in WORD.findall(category.lower())}
     return tuple(
         dict.fromkeys(

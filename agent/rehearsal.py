@@ -65,7 +65,16 @@ def rendered(rapport: Rapport, prompt: str, user: str, item: str = "") -> list[l
     """The chats of `prompt` for `user`, at most EXAMPLES. Raises UsageError when this person gives no cause for it."""
     if prompt not in KNOWN:
         raise UsageError(f"{prompt!r} is not asked about a person; these are: {', '.join(KNOWN)}")
-    recorder = Recorder(capable=prompt in FOR_CAPABLE)
+    # What is asked of whom depends on the model: what a small one is not asked may be asked of a capable one.
+    for capable in (True,) if prompt in FOR_CAPABLE else (False, True):
+        if chats := asked(rapport, prompt, user, item, capable=capable):
+            return chats[:EXAMPLES]
+    raise UsageError(f"nothing in the history of {user!r} gives cause to ask {prompt!r}")
+
+
+def asked(rapport: Rapport, prompt: str, user: str, item: str, *, capable: bool) -> list[list[Message]]:
+    """Every chat of `prompt` that a model of this kind would be sent."""
+    recorder = Recorder(capable=capable)
     twin = rapport.with_llm(recorder)
     with rapport.store.trial():
         profile = twin.profile(user, rebuild=True)
@@ -73,18 +82,13 @@ def rendered(rapport: Rapport, prompt: str, user: str, item: str = "") -> list[l
             twin.explain(user, item) if item else twin.recommend(user, 20)
         elif prompt.startswith("rerank"):
             rerank_anyway(twin, recorder, profile)
-        made = (
-            [call.prompt for call in reversed(rapport.store.calls(len(recorder.asked), user))] if recorder.asked else []
-        )
-        chats = [
-            list(chat)
-            for id, asked in zip(made, recorder.asked, strict=True)
-            if id.partition(".")[0] == prompt
-            for chat in asked
-        ]
-    if not chats:
-        raise UsageError(f"nothing in the history of {user!r} gives cause to ask {prompt!r}")
-    return chats[:EXAMPLES]
+        calls = rapport.store.calls(len(recorder.asked), user) if recorder.asked else []
+    return [
+        list(chat)
+        for call, chats in zip(reversed(calls), recorder.asked, strict=True)
+        if call.prompt.partition(".")[0] == prompt
+        for chat in chats
+    ]
 
 
 def rerank_anyway(rapport: Rapport, recorder: Recorder, profile: Profile) -> None:

@@ -89,8 +89,8 @@ def portrait(one: Profile, titles: Mapping[str, str], *, receipts: int = 2) -> P
     persona = Text(plain(one.persona, 4 * LINE), style="italic")
     counted = one.sentiment
     footer = (
-        f"{one.events} {'event' if one.events == 1 else 'events'} · {counted.positive} positive, "
-        f"{counted.neutral} neutral, {counted.negative} negative · version {one.version} · persona by {one.persona_by}"
+        f"{one.events} {'event' if one.events == 1 else 'events'} · "
+        f"{counted.positive} good, {counted.neutral} neutral, {counted.negative} bad · persona by {one.persona_by}"
     )
     body = Group(persona, Text(""), table) if one.tags else persona
     return Panel(body, title=f"[bold]{escape(plain(one.user, LINE))}[/]", title_align="left", subtitle=footer)

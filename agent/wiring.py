@@ -26,7 +26,19 @@ from agent.recommend.explain import Explain
 from agent.recommend.recommender import Recommender
 from agent.recommend.retrieve import Popular, Retrieve, crowd_size, index_errors, popularity
 from agent.settings import Settings, load
-from agent.types import Answer, Condition, Item, Language, Polarity, Profile, Query, Recommendation, TagEdit
+from agent.types import (
+    Answer,
+    Candidate,
+    Condition,
+    Event,
+    Item,
+    Language,
+    Polarity,
+    Profile,
+    Query,
+    Recommendation,
+    TagEdit,
+)
 from vectorstore.base import Embedder, VectorStore, VectorStoreError
 from vectorstore.index import SyncReport, sync
 
@@ -154,7 +166,7 @@ class Rapport:
 
     def refresh(self) -> None:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
-        for name in ("background", "fields", "profiler", "recommender", "popular"):
+        for name in ("background", "fields", "profiler", "recommender", "popular", "everything"):
             self.__dict__.pop(name, None)
         self._unusable = ""
 
@@ -219,6 +231,11 @@ class Rapport:
         return popularity(self.background.stats)
 
     @cached_property
+    def everything(self) -> list[str]:
+        """The popular items, then those that nobody has had: the list of last resort must not run short."""
+        return popularity(self.background.stats, (item.id for item in self.store.all_items() if item.title))
+
+    @cached_property
     def fields(self) -> Mapping[str, Any]:
         return fields_of(self.store.all_items())
 
@@ -241,11 +258,14 @@ class Rapport:
             profiler=self.profiler,
             retrieve=self._retrieve(),
             without=self._unusable,
-            popular=Popular(self.store.items, self.popular),
+            popular=self._popular,
             explain=Explain(self.store.items, self.background.stats, population, self.domain),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
+
+    def _popular(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
+        return Popular(self.store.items, self.everything)(query, profile, events)
 
     def _retrieve(self) -> Retrieve | None:
         index = self._usable_index()

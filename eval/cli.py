@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Measure: what the model adds, how often its texts pass the checks, speed.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure: what the model adds, how often its texts pass the checks, speed.", no_args_is_help=True
+)
 
 
 def _gate(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:

@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 
+from agent import show
+from agent.ask import Ask, template_of
+from agent.errors import SetupError
 from agent.history.store import POSITIVE_STARS
-from agent.recommend.gate import BUCKETS, Bucket, Measurement
-from agent.recommend.rerank import blend
-from agent.types import Candidate, Event
+from agent.labels import label
+from agent.labels import shown as display
+from agent.persona.evidence import evidence
+from agent.persona.naming import tag_of
+from agent.persona.tally import Tally, add
+from agent.persona.writing import portrait, template
+from agent.recommend.gate import BUCKETS, Bucket, Measurement, save
+from agent.recommend.gate import load as load_gate
+from agent.recommend.rerank import ModelReranker, blend, choose_reranker
+from agent.settings import load
+from agent.types import Candidate, Event, Profile, Query
+from agent.wiring import Rapport, open_rapport
 
 Recommend = Callable[[str, Sequence[Event]], Sequence[Candidate]]
 """(user, history) -> candidates in retrieval order."""
@@ -172,3 +186,56 @@ def interval(values: Sequence[float], draws: int, seed: int) -> Interval:
     means = [float(data[generator.integers(0, len(data), len(data))].mean()) for _ in range(draws)]
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(data.mean()), float(low), float(high))
+
+
+def run_on_home(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:
+    """Measure the model of an opened home on `users` of its people, and write the home's gate file."""
+    with open_rapport(settings=load(home=home, llm=llm)) as rapport, show.progress("people") as progress:
+        retrieve = rapport.recommender.retrieve
+        if retrieve is None:
+            raise SetupError("the gate is measured on the index: run `rapport index` first")
+        reranker = choose_reranker(Ask(rapport.llm, rapport.store.log_call))
+        if not isinstance(reranker, ModelReranker):
+            raise SetupError("there is no model to measure: name one with --llm")
+        everybody = rapport.store.users()
+        chosen = everybody[:: max(1, len(everybody) // users)][:users]
+
+        def histories() -> Iterator[tuple[str, Sequence[Event]]]:
+            for done, user in enumerate(chosen):
+                progress(done, len(chosen))
+                yield user, rapport.store.events(user)
+
+        def candidates(user: str, shown: Sequence[Event]) -> Sequence[Candidate]:
+            return retrieve(Query(user, task.window), profile_of(rapport, user, shown), shown)
+
+        def vote(user: str, shown: Sequence[Event], window: Sequence[Candidate]) -> Sequence[float]:
+            profile = profile_of(rapport, user, shown)
+            liked = [event.item for event in reversed(shown) if is_positive(event)][:8]
+            titles = [item.title for item in rapport.store.items(liked).values()]
+            return reranker.vote(Query(user, task.window), profile, window, titles).scores
+
+        task = GateTask()
+        prompt = template_of("rerank-order" if rapport.llm.capable else "rerank", rapport.settings.language)
+        measured = measure(
+            histories(),
+            candidates,
+            vote,
+            model=rapport.llm.name,
+            prompt=prompt.id,
+            data=f"{rapport.store.count_events()} events of {len(everybody)} people, {len(chosen)} of them measured",
+            measured_at=datetime.now(UTC),
+            task=task,
+        )
+        path = rapport.settings.gate_file
+        save(load_gate(path).with_measurement(measured), path)
+        return {"written": str(path), **measured.model_dump(mode="json")}
+
+
+def profile_of(rapport: Rapport, user: str, shown: Sequence[Event]) -> Profile:
+    """A profile from the shown events alone, with a template persona; nothing of it is kept."""
+    items = rapport.store.items({event.item for event in shown})
+    population = rapport.background.population
+    tally = add(Tally(), shown, items, population, {}, {}, 0)
+    tags = tuple(tag_of(one, display(label(one.feature))) for one in evidence(tally, population))
+    who = portrait(tags, tally, items, rapport.domain, "en")
+    return Profile(user, tags, template(who), events=len(shown), as_of=tally.at)

@@ -36,7 +36,7 @@ PRIVATE = dict.fromkeys(range(0xE000, 0xF900), " ")
 ENDINGS = (".", "!", "?", "。", "！", "？", '."', ".'", ".”", ".’", ".)", "。”", "。」", '!"', "!”", "?”")
 DANGLING = re.compile(
     r"(?:\b(?:and|or|but|nor|the|a|an|of|by|from|with|in|into|than|as|because|which|your|their|is|are|has|very|more"
-    r"|(?<!back\s)(?<!return\s)(?<!returns\s)(?<!turns\s)(?<!comes\s)(?<!listen\s)to)|[的和与及或但是在于]|\.\.|,|:)"
+    r"|(?<!back\s)(?<!return\s)(?<!returns\s)(?<!turns\s)(?<!comes\s)(?<!listen\s)to)|[和与及或但在于]|\.\.|,|:)"
     r"[\s.,;:!?\"'”。！？，；：]*$",
     re.IGNORECASE,
 )
@@ -183,6 +183,7 @@ def nameable(name: str) -> bool:
         0 < len(name) <= LONGEST_NAME
         and name == name.strip()
         and any(map(str.isalnum, name))
+        and not (len(name) == 1 and name in harmless("zh"))
         and not ACTIVE.search(name)
         and not unicodedata.category(name[0]).startswith("M")
         and not any(unicodedata.category(char) in INVISIBLE for char in name)
@@ -235,9 +236,10 @@ def mask(text: str, vocabulary: Sequence[str], names: Iterable[str] = ()) -> str
 def spelling(entry: str, proper: bool) -> str:
     """A pattern of the ways in which an entry may be written."""
     if CJK.search(entry):
-        # A title that is an everyday word (《不》) is one in its brackets only.
-        everyday = proper and not without(CJK_RUN.findall(entry), harmless("zh"))
-        return f"(?<=《){re.escape(entry)}(?=》)" if everyday else re.escape(entry)
+        # A name that is an everyday word (《不》) is one where it stands alone only.
+        everyday = entry in harmless("zh") or (proper and not without(CJK_RUN.findall(entry), harmless("zh")))
+        alone = rf"(?-i:(?<![\u3400-\u9fff])){re.escape(entry)}(?-i:(?![\u3400-\u9fff]))"
+        return alone if everyday else re.escape(entry)
     body, tail = re.escape(entry), "(?:'s)?" if proper else "(?:'s|s|es)?"
     if not proper and entry[-1:] == "y":
         body = f"{re.escape(entry[:-1])}(?:y|ie(?=s))"
@@ -246,7 +248,8 @@ def spelling(entry: str, proper: bool) -> str:
         body = f"(?-i:{body})"
     if not any(map(str.isalpha, entry)):
         tail = r"(?!\s*-?\s*(?:stars?|points?|times|events?|[星颗分次条]))"
-    return rf"(?<!(?![\u3400-\u9fff])[^\W_]){body}{tail}(?!(?![\u3400-\u9fff])[^\W_])"
+    # The borders are case-sensitive: ignoring case makes such a range of letters slow to compile.
+    return rf"(?-i:(?<!(?![\u3400-\u9fff])[^\W_])){body}{tail}(?-i:(?!(?![\u3400-\u9fff])[^\W_]))"
 
 
 @dataclass(frozen=True)
@@ -321,7 +324,9 @@ class Spoken:
 
     def unknown_words(self, language: Language) -> list[str]:
         bare = MARK.sub(" ", ONLY.sub(" ", self.text))
-        carried = {part.lower() for term in (*self.facts.terms, *self.facts.nouns) for part in WORD.findall(fold(term))}
+        # A person's name is said whole or not at all: parts of two names would make a third person.
+        common = [term for term in (*self.facts.terms, *self.facts.nouns) if term not in self.facts.makers]
+        carried = {part.lower() for term in common for part in WORD.findall(fold(term))}
         parts = carried | {piece for word in carried for piece in word.split("-")}
         own = of_domain(language, self.facts.nouns)
         rest = without(CJK_RUN.findall(bare), harmless("zh") | own if language == "zh" else frozenset())
@@ -425,7 +430,8 @@ class Spoken:
                 if about in self.offered:
                     problems.append(f"{about!r} has not been experienced")
             for match in LIKES_NOW.finditer(sentence):
-                if (about := self.object_of(sentence, match.start(), match.end())) in self.offered:
+                about = self.object_of(sentence, match.start(), match.end())
+                if about in self.offered and about not in self.facts.terms:
                     problems.append(f"{about!r} has not been experienced")
             for clause in CLAUSE.split(sentence):
                 if LIKED.search(clause):

@@ -171,7 +171,7 @@ def latent(
         for feature in features(item, population):
             counts[feature] = counts.get(feature, 0) + 1
     scored = [
-        (log_odds_z(count, len(near), population.share(feature)), feature)
+        (log_odds_z(count, len(near), population.listed_share(feature)), feature)
         for feature, count in counts.items()
         if feature.startswith(("category:", "language:"))
         and count >= 2

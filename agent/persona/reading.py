@@ -28,7 +28,7 @@ MIN_CHARS, MAX_CHARS = 8, 160
 """Bounds of a quote; a longer sentence is cut at a word, still verbatim."""
 PER_REVIEW = 4
 """Sentences of one review that are read."""
-SPAN_BUDGET = 48
+SPAN_BUDGET = 24
 """Sentences that are read at a time (of one part of a long history); the newest reviews first."""
 LEAST_LOG = -30.0
 """A log-probability below this counts as this: hosted models say -inf of what they did not list."""

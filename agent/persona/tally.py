@@ -108,14 +108,19 @@ def add(
     """
     new = tally.model_copy(deep=True)
     new.seq, new.events = seq, tally.events + len(events)
-    for event in events:
-        if event.kind in ("rating", "review") and event.value is not None:
-            new.stars += 1
-            new.stars_sum += event.value
-        if event.kind == "play":
-            new.most_plays = max(new.most_plays, event.value or 1.0)
+    new.most_plays = max([new.most_plays, *(event.value or 1.0 for event in events if event.kind == "play")])
     advance(new, max((event.at for event in events if event.at), default=None))
     for event in events:
+        earlier = new.marks.get(event.item)
+        if earlier and earlier.event == event.id:
+            # The same event came again with another value or text: it counts once.
+            new.events -= 1
+            new.stars -= earlier.stars is not None
+            new.stars_sum -= earlier.stars or 0.0
+        if event.kind in ("rating", "review") and event.value is not None:
+            # A rating is held against the mean up to it, so that it means the same in whatever part it comes.
+            new.stars += 1
+            new.stars_sum += event.value
         item = items.get(event.item)
         if item is None or not item.title or event.kind == "search":
             continue
@@ -130,13 +135,8 @@ def add(
             kind=event.kind,
         )
         own = features(item, population)
-        if earlier := new.marks.get(item.id):
-            if earlier.event == event.id:
-                # The same event came again with another value or text: it counts once.
-                new.events -= 1
-                new.stars -= earlier.stars is not None
-                new.stars_sum -= earlier.stars or 0.0
-            else:
+        if earlier:
+            if earlier.event != event.id:
                 mark = stronger(*in_time(earlier, mark))
             contribute(new, earlier, own, -1)
             del new.marks[item.id]

@@ -7,11 +7,12 @@ links or control characters are data like any other, but no sentence names them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from agent.ask import Ask
+from agent.ask import Ask, Reply
 from agent.errors import BadCompletion, LLMError
 from agent.features import Population, features, kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
@@ -21,7 +22,6 @@ from agent.persona import naming
 from agent.persona.naming import receipt
 from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
-from agent.recommend.catalogue import headline
 from agent.recommend.catalogue import plain as one_line
 from agent.types import Candidate, Event, Item, Language, Profile, Receipt, Tag
 
@@ -31,8 +31,10 @@ COMMON = 3
 """Features named at most."""
 CLOSE = 2
 """Items of the person's own history named at most."""
-NEAR = 5
+NEAR = 10
 """A vote of a liked item counts as closeness only among its nearest this many."""
+TRIES = (0.0, 0.7)
+"""Temperatures: the likeliest sentence first, then another if the check refuses it."""
 LIKED = 0.25
 """Preference from which on an item may be called liked."""
 LOOKED = ("view", "click", "cart", "search")
@@ -141,7 +143,13 @@ class Explain:
         guesses = {tag.feature: tag for tag in tags if tag.kind == "latent"}
         near = self.items([mark.item for mark in liked_marks(tally, likes.values(), candidates)])
         mine = {id: item for id, item in near.items() if nameable(item.title)}
-        return [self._case(one, likes, dislikes, guesses, mine, tally, words) for one in candidates]
+        used: Counter[str] = Counter()
+        found = []
+        for one in candidates:
+            case = self._case(one, likes, dislikes, guesses, mine, tally, words, used)
+            used.update(item.id for item, _ in case.close[:1])
+            found.append(case)
+        return found
 
     def _case(
         self,
@@ -152,6 +160,7 @@ class Explain:
         mine: Mapping[str, Item],
         tally: Tally,
         words: str,
+        used: Mapping[str, int],
     ) -> Case:
         own = features(candidate.item, self.population)
         common = sorted((f for f in own if f in likes), key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[
@@ -160,7 +169,7 @@ class Explain:
         against = [f for f in own if f in dislikes][:2]
         voters = [source.retriever for source in candidate.sources]
         guessed = next((f for f in own if f in guesses and f"explore:{guesses[f].name}" in voters and not common), "")
-        close = self._close(candidate, common, mine, tally)
+        close = self._close(candidate, common, mine, tally, used)
         receipts = [receipt(mark) for _, mark in close]
         if not receipts and (guessed or common):
             receipts = list((guesses[guessed] if guessed else likes[common[0]]).receipts[:2])
@@ -183,9 +192,17 @@ class Explain:
         )
 
     def _close(
-        self, candidate: Candidate, common: Sequence[str], mine: Mapping[str, Item], tally: Tally
+        self,
+        candidate: Candidate,
+        common: Sequence[str],
+        mine: Mapping[str, Item],
+        tally: Tally,
+        used: Mapping[str, int],
     ) -> list[tuple[Item, Mark]]:
-        """Liked items that retrieval found this one by, or that share most of what is in common; best liked first."""
+        """Liked items that retrieval found this one by, or that share most of what is in common; best liked first.
+
+        `used`: how often each has been named in this list already; naming another tells the person more.
+        """
         near = [one for one in candidate.sources if one.retriever.startswith("recent:") and one.rank <= NEAR]
         voted = {one.retriever.removeprefix("recent:") for one in near}
         scored = []
@@ -193,7 +210,7 @@ class Explain:
             shared = len(set(common) & set(features(item, self.population)))
             if (shared or id in voted) and len(item.title) <= MAX_TITLE and item.title != candidate.item.title:
                 mark = tally.marks[id]
-                scored.append((shared + (id in voted), mark.preference, item, mark))
+                scored.append((shared + (id in voted) - 0.6 * used.get(id, 0), mark.preference, item, mark))
         scored.sort(key=lambda entry: (-entry[0], -entry[1], entry[2].id))
         return [(item, mark) for _, _, item, mark in scored[:CLOSE]]
 
@@ -204,31 +221,51 @@ class Explain:
         telling = [case for case in cases if case.common and case.close and not case.against and not case.had]
         if not telling:
             return {}, Reasons(())
-        try:
-            answers = ask.write(
-                "reason", [inputs(case, language) for case in telling], language=language, max_tokens=60
-            )
-        except LLMError as error:
-            note = f"reasons were written without a model: {type(error).__name__}"
-            return {}, Reasons((), notes=(note,), silent=True)
+        if language == "zh" and not ask.llm.capable:
+            return {}, Reasons((), notes=("small models are not asked to write Chinese",))
         written: dict[str, tuple[str, list[str]]] = {}
-        for case, answer in zip(telling, answers, strict=True):
-            if isinstance(answer, BadCompletion):
-                written[case.candidate.item.id] = ("", [str(answer)])
-                continue
-            text = plain(answer.value)
-            problems = check(text, facts_of(case, language, self.domain), Rules(MAX_CHARS, language))
-            written[case.candidate.item.id] = (text, problems or incomplete(text, case, language))
-        good = [answer for answer in answers if not isinstance(answer, BadCompletion)]
-        refused = sum(bool(problems) for _, problems in written.values())
-        return written, Reasons(
-            (),
-            tuple(dict.fromkeys(one.prompt for one in good)),
-            sum(one.prompt_tokens for one in good),
-            sum(one.completion_tokens for one in good),
-            sum(one.ms for one in good),
-            (f"{refused} of {len(telling)} reasons failed the check and were written by template",) if refused else (),
-        )
+        good: list[Reply[str]] = []
+        left = telling
+        for attempt, temperature in enumerate(TRIES):
+            try:
+                answers = ask.write(
+                    "reason",
+                    [inputs(case, language, self.domain) for case in left],
+                    language=language,
+                    max_tokens=60,
+                    temperature=temperature,
+                    seed=attempt,
+                )
+            except LLMError as error:
+                note = f"reasons were written without a model: {type(error).__name__}"
+                return written, cost_of(good, (note,), silent=True)
+            for case, answer in zip(left, answers, strict=True):
+                written[case.candidate.item.id] = self._judged(case, answer, language)
+            good += [answer for answer in answers if not isinstance(answer, BadCompletion)]
+            left = [case for case in left if written[case.candidate.item.id][1]]
+            if not left:
+                break
+        refused = f"{len(left)} of {len(telling)} reasons failed the check and were written by template"
+        return written, cost_of(good, (refused,) if left else ())
+
+    def _judged(self, case: Case, answer: Reply[str] | BadCompletion, language: Language) -> tuple[str, list[str]]:
+        if isinstance(answer, BadCompletion):
+            return "", [str(answer)]
+        text = plain(answer.value)
+        problems = check(text, facts_of(case, language, self.domain), Rules(MAX_CHARS, language))
+        return text, problems or incomplete(text, case, language)
+
+
+def cost_of(good: Sequence[Reply[str]], notes: tuple[str, ...], *, silent: bool = False) -> Reasons:
+    return Reasons(
+        (),
+        tuple(dict.fromkeys(one.prompt for one in good)),
+        sum(one.prompt_tokens for one in good),
+        sum(one.completion_tokens for one in good),
+        sum(one.ms for one in good),
+        notes,
+        silent,
+    )
 
 
 def proven(tally: Tally, events: Sequence[Event]) -> Tally:
@@ -255,31 +292,23 @@ def liked_marks(tally: Tally, likes: Iterable[Tag], candidates: Sequence[Candida
     return [mark for id in sorted(wanted) if (mark := tally.marks.get(id)) and mark.preference >= LIKED]
 
 
-def inputs(case: Case, language: Language) -> dict[str, str]:
-    """The facts as the model sees them."""
-    item, zh = case.candidate.item, language == "zh"
-    joint = "、" if zh else ", "
-    parts = [title(headline(item), language), *(spoken(f"category:{name}", language) for name in item.categories[:2])]
-    made = creators(item)[:1]
-    by = (made if zh else [f"by {made[0]}"]) if made else []
+def inputs(case: Case, language: Language, domain: str) -> dict[str, str]:
+    """The facts as the model sees them: one liked item, its stars, and what the two share."""
+    liked, mark = case.close[0]
+    zh = language == "zh"
     return {
-        "item": one_line(joint.join([*parts, *by]), 200),
-        "liked": joint.join(title(one.title, language) + opinion(mark, language) for one, mark in case.close),
-        "common": joint.join(spoken(feature, language) for feature in case.common),
+        "liked": one_line(title(liked.title, language), MAX_TITLE + 2),
+        "stars": "" if mark.stars is None else f"{mark.stars:g}",
+        "common": listing([label(f, "zh") for f in case.common], "zh") if zh else phrase_en(case.common, domain),
     }
-
-
-def opinion(mark: Mark, language: Language) -> str:
-    if mark.stars is None:
-        return ""
-    return f"（{mark.stars:g} 星）" if language == "zh" else f" ({mark.stars:g} stars)"
 
 
 def facts_of(case: Case, language: Language, domain: str) -> Facts:
     item = case.candidate.item
     own = [*(one for one, _ in case.close), item]
     makers = {maker for one in own for maker in creators(one)}
-    common = {text for feature in case.common for text in (label(feature, language), spoken(feature, language))}
+    named = (*case.common, *filter(None, [case.guessed]))
+    common = {text for feature in named for text in (label(feature, language), spoken(feature, language))}
     traits = {text for name in item.categories for text in (name, spoken(f"category:{name}", language))}
     return Facts(
         known={one.title: stars(mark.stars) | year(one.attributes.get("year")) for one, mark in case.close},

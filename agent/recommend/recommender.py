@@ -16,7 +16,7 @@ from agent.recommend.diversify import DiversifyConfig, Stored, diversify
 from agent.recommend.explain import Explain, Reasons
 from agent.recommend.gate import Gate
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
-from agent.recommend.retrieve import Popular, Retrieve, is_explored
+from agent.recommend.retrieve import Retrieve, is_explored
 from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
@@ -34,7 +34,7 @@ class Recommender:
     llm: LLM
     profiler: Profiler
     retrieve: Retrieve | None
-    popular: Popular
+    popular: Callable[[Query, Profile, Sequence[Event]], list[Candidate]]
     explain: Explain
     vectors: Callable[[Sequence[str]], Stored]
     """Stored vectors of items; raises StoreError."""
@@ -108,7 +108,9 @@ class Recommender:
         if self.retrieve is None:
             return self.popular(query, profile, events), (f"the popular list answers: {self.without or 'no index'}",)
         try:
-            return self.retrieve(query, profile, events), ()
+            found = self.retrieve(query, profile, events)
+            # Nothing is known of this person, and nobody has done anything yet: a new shop still has items to show.
+            return (found if found or query.where else self.popular(query, profile, events)), ()
         except StoreError as error:
             return self.popular(query, profile, events), (f"the popular list answers: {error}",)
 

@@ -25,7 +25,7 @@ from agent.wiring import Rapport
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 GENRES = ("Western", "Horror", "Romance", "Mystery", "Documentary")
-NAMES = "Amber Bridge Copper Dune Ember Fjord Granite Harbour Island Juniper".split()
+NAMES = ["Amber", "Bridge", "Copper", "Dune", "Ember", "Fjord", "Granite", "Harbour", "Island", "Juniper"]
 MAKERS = ("Ida Brandt", "Otto Quill", "Mei Tanaka", "Raoul Verne", "Lena Fisk", "Tomas Oda")
 CATALOGUE = [
     Item(
@@ -287,7 +287,7 @@ def check_recommendation(one: Recommendation, user: str) -> None:
         true |= {
             str(year) for item in CATALOGUE for year in (item.attributes["year"], item.attributes["year"] // 10 * 10)
         }  # type: ignore[operator]
-        assert number in true or "times by people" in one.reason or "好评" in one.reason, one.reason
+        assert number in true or "times here" in one.reason or "好评" in one.reason, one.reason
 
 
 def run(rapport: Rapport, goal: Goal, context: Context) -> None:

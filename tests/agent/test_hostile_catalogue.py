@@ -86,16 +86,17 @@ def printed(thing: object) -> str:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_the_others_keep_their_order(shop, kind):
-    """With the model's vote off, what an item says moves that item alone: the rest stays in the order it had."""
+    """With the model's vote off, what an item says moves that item: the others do not move by more than a place."""
     plain, attacked = shop(QUIET, EVENTS, name="plain"), shop([*QUIET, HOSTILE[kind]], EVENTS, name="attacked")
     for user in PEOPLE:
         before = [one.item.id for one in plain.recommender.retrieve(*asked(plain, user))]
         after = [one.item.id for one in attacked.recommender.retrieve(*asked(attacked, user))]
         after = [id for id in after if not id.startswith("h-")]
-        moved = sum(one != other for one, other in zip(before, after, strict=False))
-        assert moved <= len(before) // 4 if kind == "huge" else True
-        assert set(after) <= set(before) | {item.id for item in QUIET}
-        assert before[:5] == [id for id in after if id in before[:5]], (kind, user)
+        assert after[:5] == before[:5], (kind, user)
+        common, other = [id for id in before if id in after], [id for id in after if id in before]
+        # One more item makes those below it worth a step less in each vote, so that near equals may change places.
+        assert all(abs(place - common.index(id)) <= 1 for place, id in enumerate(other)), (kind, user)
+        assert len(set(before) - set(after)) <= 1
 
 
 def asked(rapport, user):

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 
 from agent.ask import Ask
 from agent.errors import Unavailable
-from agent.features import Population
 from agent.grounding.check import Rules, check
 from agent.llm.scripted import NoModel, Scripted
 from agent.persona import writing
 from agent.persona.tally import Mark, Side, Tally
 from agent.recommend import explain
-from agent.types import Candidate, Item, Receipt, Tag
+from agent.types import Candidate, Item, Tag
 
 NAMES = st.one_of(
     st.sampled_from(
-        ["Heat", "Up", "It", "9", "8½", "M*A*S*H", "[REC]", "$9.99", "Dr. No", "What?", "重庆森林", "Amélie", "WALL·E", "Alien 3",
-         "Drama", "Film", "Not Another Film", "<b>x</b>", "x\x1b[31m", "{{7*7}}", "a\nb", "see evil.com", "", " ", "The Others",
+        ["Heat", "Up", "It", "9", "8½", "M*A*S*H", "[REC]", "$9.99", "Dr. No", "What?", "重庆森林", "Amélie", "WALL·E",
+         "Alien 3", "Drama", "Film", "Not Another Film", "<b>x</b>", "x\x1b[31m", "{{7*7}}", "a\nb", "see evil.com", "",
+         " ", "The Others",
          "Once", "Best in Show", "a|b", "Crouching Tiger, Hidden Dragon", "“Quoted”", "(500) Days", "y" * 59, "z" * 300,
          "L'Avventura", "Ocean’s Eleven", "iZombie", "ßeta", "5", "3 stars", "Never", "but", "不", "英雄"]
     ),
@@ -80,7 +80,9 @@ def test_a_template_persona_passes_the_check(person):
 @st.composite
 def cases(draw):
     language, domain = draw(LANGUAGES), draw(DOMAINS)
-    common = tuple(dict.fromkeys(f for f in draw(st.lists(FEATURES, max_size=3)) if f and explain.nameable(f)))
+    common = tuple(
+        dict.fromkeys(f for f in draw(st.lists(FEATURES, max_size=3)) if f and explain.nameable(f.partition(":")[2]))
+    )
     own = [one.partition(":")[2] for one in common]
     made = tuple(v for f, v in zip(common, own, strict=True) if f.startswith("creator:"))
     categories = tuple(v for f, v in zip(common, own, strict=True) if f.startswith("category:"))
@@ -99,7 +101,11 @@ def cases(draw):
         )
         for n, title in enumerate(titles)
     )
-    guessed = draw(FEATURES.filter(explain.nameable)) if not common and draw(st.booleans()) else ""
+    guessed = (
+        draw(FEATURES.filter(lambda f: explain.nameable(f.partition(":")[2])))
+        if not common and draw(st.booleans())
+        else ""
+    )
     words = draw(st.sampled_from(["", "something quiet"]))
     return (
         explain.Case(Candidate(offered, 1.0), common, (), guessed, close, None, (), draw(st.integers(0, 9)), words),
@@ -114,3 +120,71 @@ def test_a_template_reason_passes_the_check(given_case):
     case, language, domain = given_case
     text = explain.template(case, language, domain)
     assert check(text, explain.facts_of(case, language, domain), Rules(explain.MAX_CHARS, language)) == [], text
+
+
+CRIME = tag("category:Crime", 1, "", "en")
+HORROR = tag("category:Horror", -1, "", "en")
+HEAT = Item("1", "Heat", attributes={"year": 1995, "creator": ("Michael Mann",)})
+TALLY = Tally(
+    events=9, marks={"1": Mark(event=1, item="1", preference=0.9, stars=5.0)}, features={"category:Crime": Side()}
+)
+
+
+def who(**changes) -> writing.Portrait:
+    return replace(writing.portrait((CRIME, HORROR), TALLY, {"1": HEAT}, "film", "en"), **changes)
+
+
+def test_a_true_text_of_the_model_is_kept():
+    llm = Scripted(lambda chat: '"A fan of crime films. Heat is a favourite. Tends to avoid horror."')
+    written = writing.write(who(), TALLY, Ask(llm))
+    assert (written.by, written.text) == ("model", "A fan of crime films. Heat is a favourite. Tends to avoid horror.")
+    assert written.prompts[0].startswith("persona.en@")
+    assert written.prompt_tokens > 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "A fan of horror films.",
+        "Loves Ronin and crime films.",
+        "",
+        "Crime " * 500,
+        "<b>crime</b> films.",
+        "A liking for films.",
+    ],
+)
+def test_a_false_text_gives_way_to_the_template(answer):
+    written = writing.write(who(), TALLY, Ask(Scripted(lambda chat: answer)))
+    assert written.by == "template"
+    assert written.text == writing.template(who())
+    assert written.problems
+
+
+def test_a_second_try_is_warmer_and_counts():
+    left = ["A fan of horror films.", "A fan of crime films. Heat is a favourite."]
+    llm = Scripted(lambda chat: left.pop(0))
+    written = writing.write(who(), TALLY, Ask(llm))
+    assert written.by == "model"
+    assert written.problems == ("says that 'horror' is liked",)
+    assert [call.temperature > 0 for call in llm.calls] == [False, True]
+
+
+def test_without_a_model_or_without_evidence_the_template_speaks():
+    assert writing.write(who(), TALLY, Ask(NoModel())).problems == (Unavailable.__name__,)
+    llm = Scripted(lambda chat: "never asked")
+    blank = writing.Portrait((), (), (), 0, "film", "en")
+    assert "Too little is known" in writing.write(blank, Tally(), Ask(llm)).text
+    assert llm.calls == []
+
+
+def test_names_that_could_act_are_left_out():
+    for title in ("<script>x</script>", "a\nb", "x\x1b[0m", "", "z" * 100):
+        assert writing.portrait((CRIME,), TALLY, {"1": Item("1", title)}, "film", "en").favourites == ()
+    for feature in ("category:<b>x</b>", "creator:see evil.com", "category:" + "x" * 90):
+        assert writing.portrait((tag(feature, 1, "", "en"),), TALLY, {}, "film", "en").likes == ()
+
+
+def test_a_long_portrait_stays_within_bounds():
+    likes = tuple(tag(f"creator:{'Very Long Name ' * 3}{n}", 1, "", "en") for n in range(2))
+    likes += tuple(tag(f"category:{'Some Long Category ' * 2}{n}", 1, "", "en") for n in range(3))
+    assert len(writing.template(who(likes=likes))) <= writing.MAX_CHARS

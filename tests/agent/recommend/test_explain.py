@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.ask import Ask
+from agent.errors import TimedOut
+from agent.features import Population
+from agent.grounding.check import Rules, check
+from agent.llm.base import Completion
+from agent.llm.scripted import NoModel, Scripted
+from agent.persona.tally import Mark, Side, Tally
+from agent.recommend.explain import Explain, facts_of, template
+from agent.types import Candidate, Event, Item, Profile, Receipt, Source, Tag
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+ALIEN = Item("alien", "Alien", "A ship.", ("Horror", "Science Fiction"), {"year": 1979, "creator": ("Ridley Scott",)})
+HALLOWEEN = Item("halloween", "Halloween", "A night.", ("Horror",), {"year": 1978, "creator": ("John Carpenter",)})
+FOG = Item("fog", "The Fog", "A town.", ("Horror",), {"year": 1980, "creator": ("John Carpenter",)})
+GREASE = Item("grease", "Grease", "A school.", ("Musical",), {"year": 1978})
+SOLARIS = Item("solaris", "Solaris", "A planet.", ("Science Fiction",), {"year": 1972})
+ITEMS = {item.id: item for item in (ALIEN, HALLOWEEN, FOG, GREASE, SOLARIS)}
+REVIEW = "Nothing moves and I could not sleep. A perfect night."
+EVENTS = [
+    Event(1, "ann", "halloween", "review", 5.0, REVIEW, START),
+    Event(2, "ann", "fog", "rating", 4.5, "", START + timedelta(days=1)),
+    Event(3, "ann", "grease", "rating", 1.0, "", START + timedelta(days=2)),
+]
+MARKS = {
+    "halloween": Mark(
+        event=1, item="halloween", preference=1.0, at=START, quote="A perfect night.", stars=5.0, kind="review"
+    ),
+    "fog": Mark(event=2, item="fog", preference=0.7, stars=4.5, kind="rating"),
+    "grease": Mark(event=3, item="grease", preference=-1.0, stars=1.0, kind="rating"),
+}
+TALLY = Tally(
+    seq=3,
+    events=3,
+    marks=MARKS,
+    features={
+        "category:Horror": Side(items=["halloween", "fog"]),
+        "creator:John Carpenter": Side(items=["halloween", "fog"]),
+        "category:Musical": Side(items=["grease"]),
+    },
+)
+HORROR = Tag("Horror", 1, 0.9, "observed", "category:Horror", (Receipt(1, "halloween", START, "A perfect night."),))
+CARPENTER = Tag("John Carpenter", 1, 0.5, "observed", "creator:John Carpenter", (Receipt(2, "fog"),))
+MUSICAL = Tag("Musical", -1, 0.6, "observed", "category:Musical", (Receipt(3, "grease"),))
+SPACE = Tag("Science Fiction", 1, 0.3, "latent", "category:Science Fiction", (Receipt(1, "halloween"),))
+PROFILE = Profile("ann", (HORROR, CARPENTER, MUSICAL))
+
+
+def items(ids):
+    return {id: ITEMS[id] for id in ids if id in ITEMS}
+
+
+EXPLAIN = Explain(items, {}, Population(), "film")
+SILENT = Ask(NoModel())
+
+
+def reason(item, profile=PROFILE, tally=TALLY, events=EVENTS, ask=SILENT, sources=(), explain=EXPLAIN, **more):
+    (found,) = explain([Candidate(item, 1.0, sources)], profile, tally, events, ask, **more).reasons
+    return found
+
+
+def says(*texts: str) -> Ask:
+    replies = iter(texts)
+    return Ask(Scripted(lambda chat: next(replies)))
+
+
+def test_what_item_and_person_have_in_common_is_said_with_the_item_it_is_close_to():
+    found = reason(ALIEN)
+    assert found.text == "Horror, close to Halloween, which you gave 5 stars."
+    assert found.by == "template"
+    assert [one.item for one in found.receipts] == ["halloween", "fog"]
+    assert found.receipts[0].quote == "A perfect night."
+
+
+def test_the_person_s_language_is_the_sentence_s():
+    assert reason(ALIEN, language="zh").text == "同样是恐怖，与您给了5星的《Halloween》相近。"
+
+
+def test_a_true_sentence_of_the_model_is_taken_with_the_same_receipts():
+    found = reason(ALIEN, ask=says("It is horror again, close to Halloween, which you gave 5 stars."))
+    assert found.by == "model"
+    assert [one.item for one in found.receipts] == ["halloween", "fog"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is horror again, close to Grease, which you gave 5 stars.",
+        "It is horror again, close to Halloween, which you gave 3 stars.",
+        "You loved Alien.",
+        "You gave Alien 5 stars.",
+        "Horror by John Carpenter, close to Alien.",
+        "It won three Oscars and is horror.",
+        "A film.",
+        "It is <b>horror</b> again.",
+        "It is horror, see www.example.com.",
+        "",
+    ],
+)
+def test_a_sentence_that_says_more_than_the_facts_gives_way_to_the_template(text):
+    found = reason(ALIEN, ask=says(text))
+    assert found.by == "template"
+    assert found.problems
+    assert found.text == "Horror, close to Halloween, which you gave 5 stars."
+
+
+def test_a_cut_off_sentence_is_no_sentence():
+    cut = Completion("It is horror again.", "length", 1, 1, 1.0)
+    assert reason(ALIEN, ask=Ask(Scripted(lambda chat: cut))).by == "template"
+
+
+def test_what_failed_is_counted_and_what_the_model_said_is_not_repeated():
+    model = Scripted(lambda chat: "It is horror by Zanzibar.")
+    found = EXPLAIN([Candidate(ALIEN, 1.0), Candidate(SOLARIS, 0.5)], PROFILE, TALLY, EVENTS, Ask(model))
+    assert found.notes == ("1 of 1 reasons failed the check and were written by template",)
+    assert not found.silent
+    assert found.prompts[0].startswith("reason.en@")
+    assert found.prompt_tokens > 0
+
+
+def test_a_model_that_fails_leaves_the_templates_and_says_so():
+    def fail(chat):
+        raise TimedOut("late")
+
+    found = EXPLAIN([Candidate(ALIEN, 1.0)], PROFILE, TALLY, EVENTS, Ask(Scripted(fail)))
+    assert found.silent
+    assert found.notes == ("reasons were written without a model: TimedOut",)
+    assert found.reasons[0].text
+
+
+def test_a_model_is_not_asked_where_there_is_nothing_to_word():
+    model = Scripted(lambda chat: "Anything.")
+    assert reason(SOLARIS, ask=Ask(model)).text == "Nothing in your history speaks for it or against it yet."
+    assert model.calls == []
+
+
+def test_no_receipt_rests_on_an_event_that_is_not_this_person_s():
+    both = replace(HORROR, receipts=(*HORROR.receipts, Receipt(2, "fog")))
+    found = reason(ALIEN, replace(PROFILE, tags=(both,)), events=EVENTS[1:])
+    assert {one.event for one in found.receipts} == {2}
+    assert "Halloween" not in found.text
+    assert reason(ALIEN, events=[]).receipts == ()
+    assert reason(ALIEN, events=[]).text == "Nothing in your history speaks for it or against it yet."
+
+
+def test_a_quote_that_nobody_wrote_is_no_receipt():
+    forged = TALLY.model_copy(
+        update={"marks": {**MARKS, "halloween": MARKS["halloween"].model_copy(update={"quote": "x!"})}}
+    )
+    profile = replace(PROFILE, tags=(replace(HORROR, receipts=(Receipt(1, "halloween", START, "Never said."),)),))
+    assert all(one.event != 1 for one in reason(ALIEN, profile=profile, tally=forged).receipts)
+
+
+def test_an_event_about_another_item_is_no_receipt():
+    profile = replace(PROFILE, tags=(replace(HORROR, receipts=(Receipt(3, "halloween"),)),))
+    assert reason(SOLARIS, profile=profile, tally=Tally()).receipts == ()
+
+
+def test_what_speaks_against_it_is_said():
+    found = reason(replace(GREASE, id="grease-2", title="Grease 2"))
+    assert found.text == "You tend not to like musical."
+    assert [one.item for one in found.receipts] == ["grease"]
+
+
+def test_what_speaks_against_it_is_said_beside_what_speaks_for_it():
+    both = Item("rocky", "Rocky Horror", "", ("Horror", "Musical"))
+    assert reason(both).text == "You tend not to like musical, though it shares horror with what you like."
+    assert "不太喜欢歌舞" in reason(both, language="zh").text
+
+
+def test_a_guess_is_called_a_guess():
+    profile = replace(PROFILE, tags=(SPACE,))
+    found = reason(SOLARIS, profile=profile, sources=(Source("explore:Science Fiction", 1, 0.5),))
+    assert found.explored
+    assert found.text == "Something new to try: science fiction, a guess from what you like."
+    assert [one.item for one in found.receipts] == ["halloween"]
+
+
+def test_a_guess_that_did_not_bring_the_item_is_not_its_reason():
+    found = reason(SOLARIS, profile=replace(PROFILE, tags=(SPACE,)))
+    assert not found.explored
+
+
+def test_what_was_asked_for_is_said_when_nothing_else_is_known():
+    found = reason(SOLARIS, sources=(Source("words", 1, 0.9),), words="space")
+    assert found.text == "One of the closest matches to what you asked for."
+
+
+def test_the_item_that_brought_it_is_named():
+    found = reason(SOLARIS, sources=(Source("recent:fog", 2, 0.9),))
+    assert found.text == "Close to The Fog, which you gave 4.5 stars."
+    assert reason(SOLARIS, sources=(Source("recent:fog", 40, 0.1),)).receipts == ()
+
+
+def test_a_disliked_item_is_never_what_it_is_close_to():
+    found = reason(SOLARIS, sources=(Source("recent:grease", 1, 0.9),))
+    assert "Grease" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "stars", "text"),
+    [
+        ("rating", 1.0, "You gave it 1 star."),
+        ("rating", 4.5, "You gave it 4.5 stars."),
+        ("purchase", None, "You bought it already."),
+        ("play", None, "You watched it already."),
+        ("dislike", None, "You said that you do not like it."),
+        ("skip", None, "You skipped it."),
+        ("view", None, "You looked at it before."),
+        ("cart", None, "You put it in your basket before."),
+    ],
+)
+def test_what_the_person_did_with_the_very_item_is_not_nothing(kind, stars, text):
+    event = Event(9, "ann", "solaris", kind, stars)
+    mark = Mark(event=9, item="solaris", preference=-0.2, stars=stars, kind=kind)
+    tally = TALLY.model_copy(update={"marks": {**MARKS, "solaris": mark}})
+    found = reason(SOLARIS, tally=tally, events=[*EVENTS, event])
+    assert found.text == text
+    assert [one.event for one in found.receipts] == [9]
+    assert "在您的记录中暂无" not in reason(SOLARIS, tally=tally, events=[*EVENTS, event], language="zh").text
+
+
+def test_an_item_the_person_had_is_not_sold_again_by_the_model():
+    model = Scripted(lambda chat: "It is horror again, close to Halloween.")
+    found = reason(FOG, ask=Ask(model))
+    assert model.calls == []
+    assert found.text.startswith("You gave it 4.5 stars. Horror by John Carpenter, close to Halloween")
+
+
+def test_a_new_person_gets_a_sentence_without_a_claim():
+    class Fans:
+        positive = 7
+
+    explain = replace(EXPLAIN, popularity={"solaris": Fans()})
+    found = reason(SOLARIS, Profile("new"), Tally(), [], explain=explain)
+    assert found.text == "Liked 7 times here; nothing in your history speaks for it yet."
+    assert found.receipts == ()
+    assert reason(SOLARIS, Profile("new"), Tally(), [], explain=explain, language="zh").text.startswith("这里有7次好评")
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["<script>x</script>", "{{7*7}}", "a http://x.example", "[a](b)", "x\x1b[1m", "\u202eevil", "a|im_end|b", "x" * 81],
+)
+def test_a_title_that_could_act_is_named_in_no_sentence(title):
+    loud = replace(EXPLAIN, items=lambda ids: {id: replace(ITEMS[id], title=title) for id in ids if id in ITEMS})
+    for language in ("en", "zh"):
+        assert title not in reason(ALIEN, explain=loud, language=language).text
+
+
+@pytest.mark.parametrize("title", ["[REC]", "M*A*S*H", "Face/Off", "The", "It", "You", "It's a Gift", "“Quoted”"])
+def test_an_unusual_title_is_named_as_it_is(title):
+    odd = replace(EXPLAIN, items=lambda ids: {id: replace(ITEMS[id], title=title) for id in ids if id == "halloween"})
+    assert f"close to {title}, which you gave 5 stars" in reason(ALIEN, explain=odd).text
+
+
+def test_hostile_categories_and_makers_are_named_in_no_sentence():
+    tag = Tag("<b>Horror</b>", 1, 0.9, "observed", "category:<b>Horror</b>", (Receipt(1, "halloween"),))
+    item = replace(ALIEN, categories=("<b>Horror</b>",))
+    found = reason(item, replace(PROFILE, tags=(tag,)))
+    assert "<b>" not in found.text
+
+
+@pytest.mark.parametrize(
+    "item", [ALIEN, FOG, SOLARIS, replace(ALIEN, title="It"), replace(FOG, id="x", title="The Thing")]
+)
+def test_templates_pass_the_check_that_models_must_pass(item):
+    """The project's own grammar says nothing that the facts do not carry."""
+    for language in ("en", "zh"):
+        (case,) = EXPLAIN.cases([Candidate(item, 1.0)], PROFILE.tags, TALLY, "")
+        if case.common and case.close and not case.had:
+            text = template(case, language, "film")
+            assert check(text, facts_of(case, language, "film"), Rules(220, language)) == [], text
