@@ -71,9 +71,7 @@ class Prompt:
         if set(inputs) != self.inputs:
             raise PromptError(f"{self.id} takes {sorted(self.inputs)} but was given {sorted(inputs)}")
         try:
-            return tuple(
-                Part(role, compiled(source).render(inputs).strip()) for role, source in self.sections
-            )
+            return tuple(Part(role, compiled(source).render(inputs).strip()) for role, source in self.sections)
         except (TemplateError, TypeError, ValueError) as error:
             raise PromptError(f"{self.id}: {error}") from error
 

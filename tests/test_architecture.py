@@ -29,7 +29,7 @@ FLOORS = (
     {"agent.persona", "agent.privacy"},
     {"agent.recommend"},
     {"agent.wiring", "agent.sample"},
-    {"agent.doctor", "agent.rehearsal", "agent.shapes"},
+    {"agent.doctor", "agent.rehearsal", "agent.shapes", "agent.langchain_retriever"},
     {"agent.show"},
     {"agent.demo"},
     {"agent.cli"},
@@ -40,6 +40,8 @@ JOINS_PROMPTS_AND_MODELS = {
     "agent/ask.py": "the join itself",
     "agent/cli.py": "lists both, for `rapport prompts list` and `rapport models list`; sends nothing",
 }
+LANGCHAIN = {"agent/langchain_retriever.py"}
+"""The face that Rapport offers to LangChain; nothing of its own stands on it."""
 FROM_STRING = {
     "prompts/library.py": "templates of this repository, sandboxed",
     "agent/llm/chat_template.py": "the chat template in a model's own file, sandboxed",
@@ -138,6 +140,11 @@ def test_one_module_joins_a_prompt_to_a_model():
 def test_only_these_know_the_prompts_at_all():
     know = {short(path) for path in files("agent") if any(name.split(".")[0] == "prompts" for name in imports(path))}
     assert know == set(JOINS_PROMPTS_AND_MODELS)
+
+
+def test_langchain_is_known_in_few_files():
+    know = {short(path) for path in every_file() if any(name.startswith("lang") for name in imports(path))}
+    assert know <= LANGCHAIN
 
 
 @pytest.mark.parametrize("entrance", ["agent.cli", "agent.wiring"])

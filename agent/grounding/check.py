@@ -36,7 +36,7 @@ PRIVATE = dict.fromkeys(range(0xE000, 0xF900), " ")
 ENDINGS = (".", "!", "?", "。", "！", "？", '."', ".'", ".”", ".’", ".)", "。”", "。」", '!"', "!”", "?”")
 DANGLING = re.compile(
     r"(?:\b(?:and|or|but|nor|the|a|an|of|by|from|with|in|into|than|as|because|which|your|their|is|are|has|very|more"
-    r"|(?<!back\s)(?<!return\s)(?<!returns\s)(?<!turns\s)(?<!comes\s)(?<!listen\s)to)|[和与及或但在于]|\.\.|,|:)"
+    r"|(?<!back\s)(?<!return\s)(?<!returns\s)(?<!turns\s)(?<!comes\s)(?<!listen\s)(?<!listened\s)to)|[和与及或但在于]|\.\.|,|:)"
     r"[\s.,;:!?\"'”。！？，；：]*$",
     re.IGNORECASE,
 )
@@ -243,6 +243,8 @@ def spelling(entry: str, proper: bool) -> str:
     body, tail = re.escape(entry), "(?:'s)?" if proper else "(?:'s|s|es)?"
     if not proper and entry[-1:] == "y":
         body = f"{re.escape(entry[:-1])}(?:y|ie(?=s))"
+    if proper and entry[-1:] in ("?", "!") and len(entry) > 1:
+        body = re.escape(entry[:-1]) + re.escape(entry[-1]) + "?"
     body = body.replace(r"\ \&\ ", r"\ (?:\&|and)\ ") if not proper else body
     if proper and all(word.lower() in harmless("en") for word in WORD.findall(entry)):
         body = f"(?-i:{body})"

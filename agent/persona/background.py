@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from agent.features import Population, survey
 from agent.history.store import ItemStats, Store
 
-KEY = "background"
+KEY = "background.2"
+"""With the version of what is counted: a kept count of another version is counted again."""
 STALE = 0.02
 """Growth in events from which on everything is counted again; any change in the number of items counts at once."""
 

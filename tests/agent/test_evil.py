@@ -98,7 +98,7 @@ OF = {user: [event for event in EVENTS if event.user == user] for user in dict.f
 
 def liked(chat: Chat) -> str:
     """The first interest that the prompt names, so that an attack starts like a good answer."""
-    found = re.findall(r"(?:\[1\] |In common: |Likes: )([\w-]+)", chat[-1].content)
+    found = re.findall(r"(?:^likes |both are |Likes: )([\w-]+)", chat[-1].content, re.MULTILINE)
     return found[-1] if found else "horror"
 
 
@@ -345,10 +345,10 @@ def test_what_a_good_model_says_is_taken(rapport):
 
     def honest(chat: Chat) -> str:
         facts = chat[-1].content
-        if "You liked: " in facts:
-            title = re.findall(r"You liked: (.*?)(?: \(|,|\n|$)", facts)[-1]
-            return f"It is {liked(chat)} again, close to {title}."
-        return f"Mostly drawn to {liked(chat)}."
+        if common := re.findall(r"^both are (.*)$", facts, re.MULTILINE):
+            (title,) = re.findall(r"^you liked (.*?)(?: and gave it .*)?$", facts, re.MULTILINE)
+            return f"More {common[0]}, like {title}."
+        return f"A fan of {liked(chat)}."
 
     twin = rapport.with_llm(Scripted(honest, name="evil"))
     assert twin.profile("ann", rebuild=True).persona_by == "model"

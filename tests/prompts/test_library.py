@@ -31,11 +31,7 @@ RERANK = {
 }
 EXAMPLES = {
     "persona": {"likes": "crime films, heist, the 1990s", "favourites": "Heat, Ronin", "dislikes": "horror films"},
-    "reason": {
-        "item": "Heat (1995), crime, by Michael Mann",
-        "liked": "Ronin (4.5 stars)",
-        "common": "crime, the 1990s",
-    },
+    "reason": {"common": "crime, the 1990s", "liked": "Ronin", "stars": "4.5"},
     "repair": {"reason": "Field required at order"},
     "rerank": RERANK,
     "rerank-order": RERANK,

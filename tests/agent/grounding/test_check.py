@@ -318,6 +318,12 @@ def test_masking_replaces_in_one_pass_and_longest_first():
     assert marked == "\ue100 and \ue101"
 
 
+def test_a_title_may_lose_its_last_sign():
+    seen = Facts(known={"Shall We Dance?": stars(5.0)}, liked=frozenset({"Shall We Dance?"}))
+    assert check("Shall We Dance is a favourite.", seen, Rules()) == []
+    assert check("Shall We Dance? is a favourite.", seen, Rules()) == []
+
+
 def test_a_title_takes_no_plural():
     assert mask("Aliens", ["Alien"], ["Alien"]) == "Aliens"
     assert mask("comedies", ["comedy"]) == "\ue100"

@@ -67,7 +67,7 @@ def people(draw):
     return writing.portrait(tags, tally, items, domain, language), tally
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(people())
 def test_a_template_persona_passes_the_check(person):
     who, tally = person
@@ -114,7 +114,7 @@ def cases(draw):
     )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cases())
 def test_a_template_reason_passes_the_check(given_case):
     case, language, domain = given_case

@@ -65,9 +65,8 @@ def reason(item, profile=PROFILE, tally=TALLY, events=EVENTS, ask=SILENT, source
     return found
 
 
-def says(*texts: str) -> Ask:
-    replies = iter(texts)
-    return Ask(Scripted(lambda chat: next(replies)))
+def says(text: str) -> Ask:
+    return Ask(Scripted(lambda chat: text))
 
 
 def test_what_item_and_person_have_in_common_is_said_with_the_item_it_is_close_to():
@@ -108,6 +107,26 @@ def test_a_sentence_that_says_more_than_the_facts_gives_way_to_the_template(text
     assert found.by == "template"
     assert found.problems
     assert found.text == "Horror, close to Halloween, which you gave 5 stars."
+
+
+def test_a_refused_sentence_is_asked_for_again_at_another_temperature():
+    replies = iter(["You loved Alien.", "It is horror again, close to Halloween."])
+    model = Scripted(lambda chat: next(replies))
+    assert reason(ALIEN, ask=Ask(model)).by == "model"
+    assert [call.temperature for call in model.calls] == sorted({call.temperature for call in model.calls})
+
+
+def test_only_what_was_refused_is_asked_for_again():
+    def reply(chat):
+        return "More horror, like Halloween." if "you liked Halloween" in chat[-1].content else "You loved Alien."
+
+    model = Scripted(reply)
+    found = EXPLAIN([Candidate(ALIEN, 1.0), Candidate(replace(ALIEN, id="x"), 0.9)], PROFILE, TALLY, EVENTS, Ask(model))
+    assert [one.by for one in found.reasons] == ["model", "template"]
+    assert len(model.calls) > 2
+    titles = [call.chat[-1].content.partition("you liked ")[2].partition(" and")[0] for call in model.calls]
+    assert titles[:2] == ["Halloween", "The Fog"]
+    assert set(titles[2:]) == {"The Fog"}
 
 
 def test_a_cut_off_sentence_is_no_sentence():
