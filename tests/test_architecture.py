@@ -29,8 +29,8 @@ FLOORS = (
     {"agent.persona", "agent.privacy"},
     {"agent.recommend"},
     {"agent.wiring", "agent.sample"},
-    {"agent.doctor", "agent.rehearsal", "agent.shapes", "agent.langchain_retriever"},
-    {"agent.show"},
+    {"agent.doctor", "agent.rehearsal", "agent.shapes"},
+    {"agent.show", "agent.langchain_retriever"},
     {"agent.demo"},
     {"agent.cli"},
 )

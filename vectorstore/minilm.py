@@ -87,7 +87,7 @@ def _write(folder: Path, out: Path) -> None:
         from safetensors.numpy import load_file
     except ImportError as error:
         raise VectorStoreError(
-            f"{error.name!r} is not installed: run `make install` or install rapport[local]"
+            f"{error.name!r} is not installed: run `make install` or pip install '.[local]'"
         ) from error
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()

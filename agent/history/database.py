@@ -139,7 +139,7 @@ def _server(url: URL, busy_s: float) -> Database:
             url, hide_parameters=True, connect_args=arguments, pool_size=1, max_overflow=0, pool_pre_ping=True
         )
     except ModuleNotFoundError as error:
-        raise SetupError(f"{error.name} is missing: pip install 'rapport[postgres]'") from error
+        raise SetupError(f"{error.name} is missing: pip install '.[postgres]'") from error
     except exc.NoSuchModuleError as error:
         raise SetupError(f"no such database: {url.drivername!r}") from error
 

@@ -40,7 +40,7 @@ def library() -> Any:
     try:
         from llama_cpp import llama_cpp
     except ImportError as error:
-        raise SetupError("local models need llama-cpp-python: pip install 'rapport[local]'") from error
+        raise SetupError("local models need llama-cpp-python: pip install '.[local]'") from error
     return llama_cpp
 
 

@@ -81,7 +81,7 @@ def hub(name: str) -> Path:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError as error:
-        raise SetupError("hf: models need huggingface-hub: pip install 'rapport[local]'") from error
+        raise SetupError("hf: models need huggingface-hub: pip install '.[local]'") from error
     try:
         # What is here already is used without asking the hub: offline it would retry for half a minute.
         known = huggingface_hub.try_to_load_from_cache(repository, file)

@@ -73,7 +73,7 @@ def _load(path: Path, threads: int) -> Llama:
         import llama_cpp
     except ImportError as error:
         raise VectorStoreError(
-            "llama-cpp-python is not installed: run `make install` or install rapport[local]"
+            "llama-cpp-python is not installed: run `make install` or pip install '.[local]'"
         ) from error
     unset, none = llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED, llama_cpp.LLAMA_POOLING_TYPE_NONE
     try:
