@@ -127,7 +127,8 @@ def listed(one: Answer, titles: Mapping[str, str], *, heading: str = "") -> Grou
 
 def card(one: Recommendation, titles: Mapping[str, str], *, ranked: bool = True) -> Padding:
     """One item: what it is, why, and what that rests on."""
-    head = Text(f"{one.rank:>2}  " if ranked else "    ", style="bold cyan")
+    head = Text(no_wrap=True, overflow="ellipsis")
+    head.append(f"{one.rank:>2}  " if ranked else "    ", style="bold cyan")
     head.append(plain(one.item.title, LINE), style="bold")
     head.append(f"  {facts(one.item)}", style="dim")
     if one.explored:
