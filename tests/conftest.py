@@ -9,7 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from platformdirs import user_cache_path
+
+# The same examples in every run: a red test is red for everybody. No deadline: machines differ.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 CACHE = user_cache_path("rapport")
 """Read before any test: where the model files lie that the tests marked `model` need and nobody wants to make twice."""

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 from agent.grounding.facts import NUMBER, Facts
@@ -212,6 +213,10 @@ def folded(titles: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     return {fold(name): values for name, values in titles.items()}
 
 
+WORD_BEFORE = r"(?-i:(?<!(?![\u3400-\u9fff])[^\W_]))"
+WORD_AFTER = r"(?-i:(?!(?![\u3400-\u9fff])[^\W_]))"
+
+
 def mask(text: str, vocabulary: Sequence[str], names: Iterable[str] = ()) -> str:
     """`text` with every entry of `vocabulary` (earlier ones first) replaced by its mark, so that words inside a title
     are never read as claims. One pass: what is masked is not looked at again. `names` take no plural, and where they
@@ -219,7 +224,7 @@ def mask(text: str, vocabulary: Sequence[str], names: Iterable[str] = ()) -> str
     if not vocabulary:
         return text
     proper = set(names)
-    spelled = re.compile("|".join(f"({spelling(entry, entry in proper)})" for entry in vocabulary), re.IGNORECASE)
+    spelled = re.compile("|".join(runs(vocabulary, proper)), re.IGNORECASE)
     same: dict[str, list[int]] = {}
     for number, entry in enumerate(vocabulary):
         same.setdefault(entry.casefold(), []).append(number)
@@ -231,6 +236,17 @@ def mask(text: str, vocabulary: Sequence[str], names: Iterable[str] = ()) -> str
         return chr(FIRST_MARK + exact)
 
     return spelled.sub(mark, text)
+
+
+def runs(vocabulary: Sequence[str], proper: set[str]) -> Iterator[str]:
+    """A pattern for each run of entries that want word borders around them, and for each run of those that do not.
+
+    The borders stand once around a run, because a pattern with borders around every entry takes long to compile. They
+    are case-sensitive for the same reason: ignoring case makes such a range of letters slow.
+    """
+    for bordered, entries in groupby(vocabulary, lambda entry: not CJK.search(entry)):
+        either = "|".join(f"({spelling(entry, entry in proper)})" for entry in entries)
+        yield f"{WORD_BEFORE}(?:{either}){WORD_AFTER}" if bordered else either
 
 
 def spelling(entry: str, proper: bool) -> str:
@@ -250,8 +266,7 @@ def spelling(entry: str, proper: bool) -> str:
         body = f"(?-i:{body})"
     if not any(map(str.isalpha, entry)):
         tail = r"(?!\s*-?\s*(?:stars?|points?|times|events?|[星颗分次条]))"
-    # The borders are case-sensitive: ignoring case makes such a range of letters slow to compile.
-    return rf"(?-i:(?<!(?![\u3400-\u9fff])[^\W_])){body}{tail}(?-i:(?!(?![\u3400-\u9fff])[^\W_]))"
+    return body + tail
 
 
 @dataclass(frozen=True)

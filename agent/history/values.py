@@ -93,7 +93,7 @@ def time(raw: object, latest: datetime) -> datetime | None:
         return _possible(raw if raw.tzinfo else raw.replace(tzinfo=UTC), latest)
     try:
         value: float = int(raw)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         try:
             value = float(raw)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):

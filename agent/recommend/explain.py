@@ -163,9 +163,9 @@ class Explain:
         used: Mapping[str, int],
     ) -> Case:
         own = features(candidate.item, self.population)
-        common = sorted((f for f in own if f in likes), key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[
-            :COMMON
-        ]
+        # A maker called like the item (a band's first record) would read as the item itself.
+        shared = [f for f in own if f in likes and value_of(f).casefold() != candidate.item.title.casefold()]
+        common = sorted(shared, key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[:COMMON]
         against = [f for f in own if f in dislikes][:2]
         voters = [source.retriever for source in candidate.sources]
         guessed = next((f for f in own if f in guesses and f"explore:{guesses[f].name}" in voters and not common), "")

@@ -87,7 +87,7 @@ def test_a_chinese_title_outside_the_facts_fails(title):
 @given(st.integers(0, 9999))
 def test_a_number_outside_the_facts_fails(number):
     said = check(f"Drama from {number}, close to Alien.", FACTS, Rules())
-    assert (said == []) == (str(number) in {"12", "1986"})
+    assert (said == []) == (str(number) in {"12", "1986", "9"})  # 9 is a title
 
 
 @settings(max_examples=100)
