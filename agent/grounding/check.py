@@ -490,9 +490,11 @@ class Spoken:
         only_averse, only_liked = averse - liked - nouns, liked - averse - nouns - titles
         makers = {maker.casefold() for maker in self.makers}
         only_traits = (traits | makers) - liked - nouns - titles
+        # "Avoids electronics" of somebody who likes All Electronics: a part of a term takes its side as well.
+        parts = words_of(only_liked) - words_of(averse | nouns) - harmless("en")
         problems = []
         for sentence in self.sentences():
-            against, so_far = False, list[str]()
+            against, so_far, heard = False, list[str](), set[str]()
             for clause in CLAUSE.split(ONLY.sub(" ", sentence)):
                 names = self.names(clause)
                 said = {name.casefold() for name in names}
@@ -502,15 +504,26 @@ class Spoken:
                 if any(name in self.titles for name in names):
                     # "Ridley Scott's Alien is a favourite": the film is, not all that its maker made.
                     yours -= makers
+                heard |= said
                 for name in names:
                     so_far = [] if name in self.titles else [*so_far, name]
                 if yours & only_traits and YOURS.search(clause):
                     problems.append(f"says that {min(yours & only_traits)!r} is liked")
-                if against and said & only_liked:
-                    problems.append(f"says that {min(said & only_liked)!r} is disliked")
+                # "Drama and crime, though good company, are not for them": the denial stands alone behind its commas.
+                denied = (said or heard if DENIED.search(clause) else said) if against else set()
+                denied |= parts & words_of([MARK.sub(" ", clause)]) if against else set()
+                if denied & (only_liked | parts):
+                    problems.append(f"says that {min(denied & (only_liked | parts))!r} is disliked")
                 if not against and said & only_averse:
                     problems.append(f"says that {min(said & only_averse)!r} is liked")
         return problems
+
+
+DENIED = re.compile(r"\b(?:are|is|was|were|do|does)\s*(?:not\b|never\b|n't\b|n’t\b)", re.IGNORECASE)
+
+
+def words_of(texts: Iterable[str]) -> set[str]:
+    return {word.casefold() for text in texts for word in WORD.findall(text)}
 
 
 def looks_back(before: str) -> bool:

@@ -22,7 +22,9 @@ FAVOURITE = 0.5
 """A liking of at least this is a favourite."""
 MAX_TITLE = 60
 DISAGREES = re.compile(
-    r"\bis favou?rites\b|\bare an? favou?rite\b|, [^,.]* is a favou?rite|^A fan of [^.]*, (?:and )?to ", re.IGNORECASE
+    r"\bis favou?rites\b|\bare an? favou?rite\b|, [^,.]* is a favou?rite"
+    r"|^A fan of (?:(?! (?:back|drawn) to )[^.])*(?:,| and) to ",
+    re.IGNORECASE,
 )
 """Slips of a small model that no fact forbids and every reader sees."""
 TRIES = (0.0, 0.7, 0.7, 0.7)
@@ -90,7 +92,8 @@ def sayable(tag: Tag, language: Language) -> bool:
 
 def write(who: Portrait, tally: Tally, ask: Ask) -> Written:
     """The persona of `who`. Never raises because of the model: the template speaks then."""
-    if not who.likes and not who.dislikes:
+    if not who.likes:
+        # There is little to word, and a model would fill the gap.
         return Written(template(who), "template")
     if who.language == "zh" and not ask.llm.capable:
         return Written(template(who), "template", problems=("small models are not asked to write Chinese",))

@@ -323,10 +323,10 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
 
 
 def incomplete(text: str, case: Case, language: Language) -> list[str]:
-    """A reason that names nothing of the person's is no reason."""
+    """A reason says what is shared: that something else was liked is not yet why."""
     said = text.casefold()
-    names = [one.title for one, _ in case.close] + [spoken(feature, language) for feature in case.common]
-    return [] if any(name.casefold() in said for name in names) else ["names nothing that the person likes"]
+    names = {name for f in case.common for name in (spoken(f, language), label(f, language))}
+    return [] if any(name.casefold() in said for name in names) else ["names nothing that the two share"]
 
 
 def template(case: Case, language: Language, domain: str) -> str:
