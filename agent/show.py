@@ -21,7 +21,7 @@ from rich.text import Text
 from agent.doctor import Finding
 from agent.history.importing import ImportReport
 from agent.recommend.catalogue import plain
-from agent.types import Answer, Call, Item, Profile, Provenance, Receipt, Recommendation, Tag
+from agent.types import Answer, Call, Item, Profile, Provenance, Receipt, Recommendation, Sentiment, Tag
 
 out = Console(highlight=False, emoji=False)
 """Data."""
@@ -88,10 +88,10 @@ def portrait(one: Profile, titles: Mapping[str, str], *, receipts: int = 2) -> P
             )
     persona = Text(plain(one.persona, 4 * LINE), style="italic")
     counted = one.sentiment
-    footer = (
-        f"{one.events} {'event' if one.events == 1 else 'events'} · "
-        f"{counted.positive} good, {counted.neutral} neutral, {counted.negative} bad · persona by {one.persona_by}"
-    )
+    opinions = f"{counted.positive} good, {counted.neutral} neutral, {counted.negative} bad"
+    said = [opinions] if counted != Sentiment() else []
+    events = f"{one.events} {'event' if one.events == 1 else 'events'}"
+    footer = " · ".join([events, *said, f"persona by {one.persona_by}"])
     body = Group(persona, Text(""), table) if one.tags else persona
     return Panel(body, title=f"[bold]{escape(plain(one.user, LINE))}[/]", title_align="left", subtitle=footer)
 

@@ -19,6 +19,7 @@ from agent.types import Event, Item, Language, Profile, Provenance, Sentiment, T
 
 SAID = re.compile(r"(['\"]).*\1|\d[\d.,]*", re.DOTALL)
 """The words and numbers of a refused text that a problem cites."""
+NO_MODEL = "none"
 PART = 500
 """Events that are read at a time, so that a history of any length fits into memory and model."""
 
@@ -53,6 +54,10 @@ class Profiler:
         edits = self.store.edits(user)
         if not seq and not edits and not self.store.has_user(user):
             raise UnknownUser(f"nobody is called {user!r} in the history; `rapport import` brings people in")
+        if kept and self._without_model(kept):
+            # A model answers now that did not when this was written: everything is read anew.
+            kept = None
+            rebuild = True
         tally = None if rebuild else self._tally(user)
         if kept and tally and self.store.profile_seq(user) == seq and tally.edits == digest(edits):
             return kept
@@ -63,6 +68,9 @@ class Profiler:
         """Of somebody about whom nothing is known; it is not kept."""
         who = writing.Portrait((), (), (), 0, self.domain, self.language)
         return Profile(user=user, persona=writing.template(who), language=self.language)
+
+    def _without_model(self, kept: Profile) -> bool:
+        return kept.provenance.model == NO_MODEL != self.llm.name
 
     def _tally(self, user: str) -> Tally | None:
         body = self.store.tally(user)

@@ -7,6 +7,7 @@ links or control characters are data like any other, but no sentence names them.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from agent.persona.naming import receipt
 from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
 from agent.recommend.catalogue import plain as one_line
+from agent.recommend.fit import NEAR
 from agent.types import Candidate, Event, Item, Language, Profile, Receipt, Tag
 
 MAX_CHARS = 220
@@ -31,8 +33,8 @@ COMMON = 3
 """Features named at most."""
 CLOSE = 2
 """Items of the person's own history named at most."""
-NEAR = 10
-"""A vote of a liked item counts as closeness only among its nearest this many."""
+SLIPS = re.compile(r"\bgave\b(?!.*\bstars?\b)|\bgave\b.*\bgave it\b", re.IGNORECASE | re.DOTALL)
+"""Slips of a small model that no fact forbids and every reader sees."""
 TRIES = (0.0, 0.7)
 """Temperatures: the likeliest sentence first, then another if the check refuses it."""
 LIKED = 0.25
@@ -325,6 +327,8 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
 def incomplete(text: str, case: Case, language: Language) -> list[str]:
     """A reason says what is shared: that something else was liked is not yet why."""
     said = text.casefold()
+    if SLIPS.search(text):
+        return ["says what was given, not how many stars"]
     names = {name for f in case.common for name in (spoken(f, language), label(f, language))}
     return [] if any(name.casefold() in said for name in names) else ["names nothing that the two share"]
 

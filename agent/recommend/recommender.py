@@ -14,9 +14,10 @@ from agent.persona.profiler import Profiler
 from agent.persona.tally import Tally
 from agent.recommend.diversify import DiversifyConfig, Stored, diversify
 from agent.recommend.explain import Explain, Reasons
+from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
-from agent.recommend.retrieve import Retrieve, is_explored
+from agent.recommend.retrieve import Retrieve, is_explored, rescored
 from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
@@ -56,6 +57,7 @@ class Recommender:
         events = self.store.events(query.user)
         tally = self._tally(query.user)
         candidates, missing = self._candidates(query, profile, events)
+        candidates = rescored(fitting_first(candidates, profile, self.explain.population))
         reranked, silent = self._reranked(query, profile, candidates, events, ask)
         chosen, alike = self._diverse(reranked.candidates, query.n)
         language = query.language or profile.language

@@ -152,6 +152,7 @@ TRUE_PERSONAS = (
     "Fond of Up, Heat and drama.",
 )
 FALSE_PERSONAS = {
+    "Drama and comedy films, with Heat and Up, are not their favourites.": "is disliked",
     "Mostly drawn to horror and drama.": "'horror' is liked",
     "Likes drama, comedy and horror.": "'horror' is liked",
     "Likes drama, comedy, horror.": "'horror' is liked",
@@ -254,6 +255,12 @@ def test_a_true_persona_passes(text):
 @pytest.mark.parametrize(("text", "problem"), FALSE_PERSONAS.items())
 def test_a_false_persona_fails_for_what_is_wrong(text, problem):
     assert any(problem in found for found in check(text, PERSONA, Rules())), check(text, PERSONA, Rules())
+
+
+def test_a_part_of_a_liked_term_is_not_said_to_be_disliked():
+    facts = Facts(terms=frozenset({"All Electronics"}), aversions=frozenset({"Toys"}))
+    assert check("A fan of All Electronics. Tends to avoid electronics.", facts, Rules())
+    assert check("A fan of All Electronics. Tends to avoid toys.", facts, Rules()) == []
 
 
 @pytest.mark.parametrize("text", TRUE_CHINESE)

@@ -1,0 +1,30 @@
+"""What fits a person before what does not: the last word on an order, by what was counted and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agent.features import Population, features
+from agent.types import Candidate, Profile
+
+NEAR = 10
+"""A liked item's vote counts as closeness only among its nearest this many."""
+
+
+def fitting_first(candidates: Sequence[Candidate], profile: Profile, population: Population) -> list[Candidate]:
+    """The same candidates: first those that fit, then those that nothing speaks for, last those the person tends not to
+    like; each group in its order. Popularity alone does not make an item fit somebody who is known."""
+    likes = {tag.feature: tag.weight for tag in profile.tags if tag.polarity > 0 and tag.feature}
+    dislikes = {tag.feature: tag.weight for tag in profile.tags if tag.polarity < 0 and tag.feature}
+
+    def group(one: Candidate) -> int:
+        own = features(one.item, population)
+        for_it = sum(likes.get(feature, 0.0) for feature in own)
+        against = sum(dislikes.get(feature, 0.0) for feature in own)
+        if against > for_it:
+            return 2
+        asked = any(source.retriever == "words" for source in one.sources)
+        close = any(source.retriever.startswith("recent:") and source.rank <= NEAR for source in one.sources)
+        return 0 if for_it or asked or close or not likes else 1
+
+    return sorted(candidates, key=group)
