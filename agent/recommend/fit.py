@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agent.features import Population, features
 from agent.types import Candidate, Profile
 
-NEAR = 10
+NEAR = 5
 """A liked item's vote counts as closeness only among its nearest this many."""
 
 
