@@ -38,8 +38,7 @@ def take_lock(folder: Path) -> FileLock:
         lock.acquire()
     except Timeout as error:
         raise VectorStoreBusy(
-            f"the index in {folder} is open in another process: stop that process (a running `rapport serve`, "
-            "`chat` or `index`) or ask it over HTTP"
+            f"the index in {folder} is open in another process (another rapport command): wait for it, or stop it"
         ) from error
     return lock
 

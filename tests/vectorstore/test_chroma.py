@@ -62,7 +62,7 @@ def test_what_was_written_is_there_after_reopening(folder: Path) -> None:
 def test_the_folder_has_one_owner(folder: Path) -> None:
     store = open_store(folder)
     for attempt in (open_store, probe):
-        with pytest.raises(VectorStoreBusy, match="stop that process"):
+        with pytest.raises(VectorStoreBusy, match="open in another process"):
             attempt(folder)
     with pytest.raises(VectorStoreBusy), ChromaStore.rebuild(folder, "invented", DIMENSION):
         pass
