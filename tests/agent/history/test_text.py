@@ -144,4 +144,4 @@ def test_articles_are_turned_to_the_front(raw, turned):
 
 @given(st.text())
 def test_titles_never_fail(raw):
-    turn_article(split_year(raw)[0])
+    assert isinstance(turn_article(split_year(raw)[0]), str)
