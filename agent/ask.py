@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from agent.errors import BadCompletion, LLMError, PromptError, Refused, Truncated
+from agent.errors import BadCompletion, CallFailed, CallRefused, LLMError, PromptError, Refused, Truncated
 from agent.llm.base import LLM, Completion, Message, Schema
 from agent.types import Call, Language
 from prompts import library
@@ -94,8 +94,8 @@ class Ask:
         started = datetime.now(UTC)
         try:
             scores = self.llm.choose(chats, choices)
-        except LLMError as error:
-            self._record(template, started, type(error).__name__)
+        except (LLMError, CallFailed) as error:
+            self._record(template, started, name_of(error))
             raise
         tokens = sum(self.llm.count_tokens(message.content) for chat in chats for message in chat)
         ms = self._record(template, started, "ok", prompt_tokens=tokens)
@@ -126,7 +126,7 @@ class Ask:
         again = [*chat, Message("assistant", asked.text[:2000]), *repair]
         try:
             (repaired,) = self._call(template, [again], schema, max_tokens, kind=kind)
-        except Refused:
+        except (Refused, CallRefused):
             # The first question fitted into the context, this longer one does not: the first answer stands, bad.
             return first
         return spent(read(template, repaired, kind), asked)
@@ -158,8 +158,8 @@ class Ask:
         started = datetime.now(UTC)
         try:
             done = self.llm.generate(chats, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
-        except LLMError as error:
-            self._record(template, started, type(error).__name__)
+        except (LLMError, CallFailed) as error:
+            self._record(template, started, name_of(error))
             raise
         self._record(
             template,
@@ -206,6 +206,11 @@ def read(template: library.Prompt, completion: Completion, kind: type[Answer]) -
         problem = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         return BadCompletion(f"{problem['msg']}{f' at {where}' if where else ''}", completion.text)
+
+
+def name_of(error: LLMError | CallFailed) -> str:
+    """What the call log says of a call that failed: the name of the model's error."""
+    return error.reason if isinstance(error, CallFailed) else type(error).__name__
 
 
 def outcome(template: library.Prompt, completion: Completion, kind: type[BaseModel] | None) -> str:

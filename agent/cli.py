@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from rich.markup import escape
 
 from agent import doctor as examination
 from agent import shapes, show
+from agent.batch.budget import Budget, estimate
 from agent.errors import RapportError, UsageError
 from agent.settings import load
 from agent.types import Profile
@@ -186,6 +188,66 @@ def edit(rapport: Rapport, user: str, add: list[str], remove: list[str], undo: l
     for name in undo:
         if not rapport.unstate(user, name):
             raise UsageError(f"nothing was said about a tag {name!r}")
+
+
+@app.command()
+def tag(
+    everybody: Annotated[bool, typer.Option("--all", help="Everybody; also the default.")] = False,
+    users: Annotated[Path | None, typer.Option(help="A file of people's ids, one a line.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many of them, by id.", min=1)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write their profiles to FILE.jsonl, .csv or .parquet.")] = None,
+    engine: Annotated[
+        Literal["local", "openai", "openai-batch", "ray"] | None,
+        typer.Option(help="Who computes; default: local, or openai for a model behind an API."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="People worked on at a time; default: 16.", min=1)] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Also those that failed before.")] = False,
+    max_cost: Annotated[float | None, typer.Option(help="US dollars that this run may cost.", min=0)] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens that this run may take.", min=0)] = None,
+    write: Annotated[Path | None, typer.Option(help="openai-batch: write the requests here; send nothing.")] = None,
+    collect: Annotated[list[Path] | None, typer.Option(help="openai-batch: take in the answers of this file.")] = None,
+    home: Home = None,
+    llm: Llm = None,
+    as_json: Json = False,
+) -> None:
+    """Build or refresh the profile of every person. Stopped at any moment, the same command goes on from there."""
+    from agent.batch import output
+    from agent.batch.engines import WORKERS, budget_of, engine_of, usual
+    from agent.batch.runner import Order, choose
+
+    if everybody and users:
+        raise UsageError("--all and --users: one of them")
+    if out:
+        output.check(out)
+    meant = output.ids(users) if users else None
+    at_once = workers or WORKERS
+    with open_rapport(settings=load(home=home, llm=llm, concurrency=at_once)) as rapport, show.tagging() as progress:
+        name = engine or usual(rapport.settings.llm)
+        run = engine_of(name, rapport.settings.llm, write, collect or ())
+        budget = budget_of(rapport, name, max_cost, max_tokens)
+        before = foretelling(rapport, budget)
+        report = run(rapport, Order(meant, limit, at_once, retry_failed, budget, before, progress), show.told)
+        if out:
+            people, _ = choose(rapport.store, meant, limit)
+            count = output.write(out, rapport.store.newest_profiles(people))
+            show.told(f"{count:,} profiles in {out}")
+    if as_json:
+        emit(shapes.tag_report(report))
+    else:
+        show.tag_report(report)
+    if report.stopped:
+        show.failure(report.stopped)
+        raise typer.Exit(1)
+
+
+def foretelling(rapport: Rapport, budget: Budget | None) -> Callable[[Sequence[str]], None]:
+    """What says, before people are tagged, what that is going to take, if it can cost anything."""
+
+    def foretell(people: Sequence[str]) -> None:
+        if budget:
+            show.estimated(estimate(rapport, people, budget.price), budget.limits)
+
+    return foretell
 
 
 @app.command()

@@ -11,11 +11,17 @@ RapportError
 │  ├─ Unavailable        worth a retry, then the fallback
 │  │  └─ TimedOut
 │  └─ Refused            not worth a retry: wrong key, unknown model, prompt too long, schema not expressible
+├─ CallFailed            a model call of a batch failed (carries .reason): no LLMError, so no template hides it
+│  ├─ CallUnavailable    it was not the person's fault: wait, then try again
+│  └─ CallRefused        asking the same again will not help
 ├─ BadCompletion         the model answered, but not validly (carries .text)
 │  └─ Truncated          cut off: raise the token limit, do not ask again
+├─ BudgetSpent           the next call could cost more than is allowed
+├─ Deferred              the answer comes with a batch that is still to be sent or collected
 ├─ PromptError           a template and its inputs disagree
 └─ StoreError            a store failed, is damaged, or is not the one we built
-   └─ StoreBusy          another process owns it
+   ├─ StoreBusy          another process owns it
+   └─ StaleLease         the job is somebody else's by now: what was made for it is not kept
 """
 
 
@@ -63,6 +69,30 @@ class Refused(LLMError):
     pass
 
 
+class CallFailed(RapportError):
+    """A model call failed while nobody waits for it; `reason` is the name of the LLMError that it raised."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CallUnavailable(CallFailed):
+    pass
+
+
+class CallRefused(CallFailed):
+    pass
+
+
+class BudgetSpent(RapportError):
+    pass
+
+
+class Deferred(RapportError):
+    pass
+
+
 class BadCompletion(RapportError):
     """The model answered, but not validly; `text` is what it said."""
 
@@ -84,4 +114,8 @@ class StoreError(RapportError):
 
 
 class StoreBusy(StoreError):
+    pass
+
+
+class StaleLease(StoreError):
     pass

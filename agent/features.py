@@ -10,6 +10,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from agent.sensitive import sensitive
 from agent.types import Item
@@ -86,17 +87,17 @@ def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
     main = tuple(language for language, count in tongues.most_common(1) if count > 0.4 * len(catalogue))
     background = Population(extremes=bounds, languages=main)
     counts: defaultdict[str, float] = defaultdict(float)
-    listed: Counter[str] = Counter()
+    catalogued: Counter[str] = Counter()
     total = 0.0
     for item in catalogue:
         weight = events_of.get(item.id, 0) or 0.1
         total += weight
         for feature in features(item, background):
             counts[feature] += weight
-            listed[feature] += feature.startswith(("category:", "language:"))
+        catalogued.update(listed(item, background))
     # A word that one item alone has cannot be shared by two, so it is never an interest: leave it out of the cache.
     kept = {feature: count for feature, count in counts.items() if count >= 2 or not feature.startswith("word:")}
-    return Population(total, kept, bounds, main, len(catalogue), {name: n for name, n in listed.items() if n})
+    return Population(total, kept, bounds, main, len(catalogue), dict(catalogued))
 
 
 def quantiles(catalogue: Iterable[Item], name: str, shares: tuple[float, float]) -> tuple[float, float] | None:
@@ -110,22 +111,55 @@ def quantiles(catalogue: Iterable[Item], name: str, shares: tuple[float, float])
 
 def features(item: Item, population: Population) -> tuple[str, ...]:
     """Every feature of `item`, in a fixed order, without duplicates."""
-    found = [f"category:{category}" for category in item.categories if category]
-    found += [f"creator:{name}" for name in creators(item) if name]
+    found = [*_categories(item.categories), *_makers(creators(item))]
     year = number(item, "year")
     if year is not None and 1000 <= year < 10_000:
         found.append(f"decade:{int(year) // 10 * 10}s")
-    language = item.attributes.get("language")
-    if isinstance(language, str) and language and language not in population.languages:
-        found.append(f"language:{language}")
+    found += tongue(item, population)
     for name, (low, high) in population.extremes.items():
         value = number(item, name)
         if value is not None and low < high and (value <= low or value >= high):
             found.append(f"{name}:{'low' if value <= low else 'high'}")
-    found += [f"word:{word}" for word in words(item)]
+    found += _themes(item.title, item.text[:MOST_TEXT], item.categories)
+    return tuple(found)
+
+
+def listed(item: Item, population: Population) -> tuple[str, ...]:
+    """Of the features of `item` those that a catalogue is ordered by: its categories and its language."""
+    return (*_categories(item.categories), *tongue(item, population))
+
+
+def tongue(item: Item, population: Population) -> tuple[str, ...]:
+    """The language, unless it is that of nearly everything."""
+    language = item.attributes.get("language")
+    if not isinstance(language, str) or language in population.languages:
+        return ()
+    return _sayable("language", (language,))
+
+
+# What is the same for many items, or asked of the same item for one person after another, is worked out once.
+
+
+@lru_cache(maxsize=4_096)
+def _categories(categories: tuple[str, ...]) -> tuple[str, ...]:
+    return _sayable("category", categories)
+
+
+@lru_cache(maxsize=8_192)
+def _makers(names: tuple[str, ...]) -> tuple[str, ...]:
     # A maker's name says nothing about the person, whatever words are in it.
-    spoken = (one for one in found if one.startswith("creator:") or not sensitive(one))
-    return tuple(dict.fromkeys(spoken))
+    return tuple(f"creator:{name}" for name in dict.fromkeys(names) if name)
+
+
+@lru_cache(maxsize=8_192)
+def _themes(title: str, text: str, categories: tuple[str, ...]) -> tuple[str, ...]:
+    return _sayable("word", _words(title, text, categories))
+
+
+def _sayable(kind: str, values: Iterable[str]) -> tuple[str, ...]:
+    """The features of one kind, without those that must not be inferred of anybody."""
+    found = (f"{kind}:{value}" for value in dict.fromkeys(values) if value)
+    return tuple(one for one in found if not sensitive(one))
 
 
 def number(item: Item, name: str) -> float | None:
@@ -142,10 +176,13 @@ def creators(item: Item) -> tuple[str, ...]:
 
 def words(item: Item) -> tuple[str, ...]:
     """The content words of an item's description (and of its title, where that describes), lower case."""
-    describes = len(item.title.split()) >= DESCRIBING_TITLE and len(item.categories) <= 1
-    title = item.title if describes else ""
-    text = f"{title} {NAME.sub('', item.text[:MOST_TEXT])}".lower()
-    said_elsewhere = {part for category in item.categories for part in WORD.findall(category.lower())}
+    return _words(item.title, item.text[:MOST_TEXT], item.categories)
+
+
+def _words(title: str, text: str, categories: tuple[str, ...]) -> tuple[str, ...]:
+    describes = len(title.split()) >= DESCRIBING_TITLE and len(categories) <= 1
+    text = f"{title if describes else ''} {NAME.sub('', text)}".lower()
+    said_elsewhere = {part for category in categories for part in WORD.findall(category.lower())}
     return tuple(
         dict.fromkeys(
             stem

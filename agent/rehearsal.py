@@ -57,6 +57,12 @@ class Recorder:
         self.asked.append(chats)
         raise Unavailable("this is a rehearsal")
 
+    def in_background(self) -> Recorder:
+        return self
+
+    def clear(self) -> None:
+        """Nothing is kept for other prompts: what was asked is what it is for."""
+
     def close(self) -> None:
         """Nothing to free."""
 

@@ -41,8 +41,15 @@ class Settings(BaseSettings):
     """Tokens of prompt and answer together, for models that run here."""
     threads: int | None = Field(default=None, ge=1)
     """Processor threads for models that run here; empty = chosen by the engine."""
-    timeout_s: float = Field(default=60.0, gt=0)
-    """Longest wait for one answer of a hosted model, retries included."""
+    timeout_s: float | None = Field(default=None, gt=0)
+    """Longest wait for one answer, retries included; empty = a minute for hosted models, five for those that run here.
+    Work that nobody waits for (`rapport tag`) has no such limit on a model that runs here."""
+    concurrency: int = Field(default=4, ge=1)
+    """Requests at a time to a hosted model; `rapport tag` raises it to its number of workers."""
+    price_in: float | None = Field(default=None, ge=0)
+    """US dollars for a million tokens of prompts, for budgets; empty = looked up where prices are installed."""
+    price_out: float | None = Field(default=None, ge=0)
+    """The same for answers."""
     language: Language = "en"
     """For people who write nothing themselves."""
     domain: str = ""

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from agent.batch.report import Report
 from agent.history.importing import ImportReport
 from agent.types import Answer, Call, Profile, Provenance, Receipt, Recommendation, Tag
 
@@ -85,6 +86,27 @@ def provenance(one: Provenance) -> dict[str, Any]:
 
 def import_report(one: ImportReport) -> dict[str, Any]:
     return asdict(one)
+
+
+def tag_report(one: Report) -> dict[str, Any]:
+    return {
+        "model": one.model,
+        "engine": one.engine,
+        "people": one.people,
+        "tagged": one.tagged,
+        "unchanged": one.unchanged,
+        "failed": len(one.failures),
+        "remaining": one.remaining,
+        "reasons": one.reasons,
+        "failures": [asdict(each) for each in one.failures],
+        "unknown": list(one.unknown),
+        "tokens": {"prompt": one.prompt_tokens, "completion": one.completion_tokens},
+        "cost": one.cost,
+        "seconds": round(one.seconds, 3),
+        "rate": round(one.rate, 3),
+        "stopped": one.stopped,
+        "notes": list(one.notes),
+    }
 
 
 def call(one: Call) -> dict[str, Any]:

@@ -6,6 +6,7 @@ rich, and control characters, which a terminal would obey, are taken out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from agent.batch import report as batch
+from agent.batch.budget import Estimate, Limits
 from agent.doctor import Finding
 from agent.history.importing import ImportReport
 from agent.recommend.catalogue import plain
@@ -28,6 +31,10 @@ out = Console(highlight=False, emoji=False)
 err = Console(stderr=True, highlight=False, emoji=False)
 """Progress and messages."""
 
+PLAIN_S = 10.0
+"""How often a batch tells how far it is where there is no terminal to draw a bar on."""
+LISTED = 10
+"""Failures, and unknown people, that are named."""
 BAR = 10
 TITLE, LINE = 40, 200
 """Characters of a title in a receipt, and of one line of text, that are shown."""
@@ -217,3 +224,94 @@ def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
+def tagging() -> Iterator[Callable[[batch.Progress], None]]:
+    """How far a batch is, on stderr: a bar on a terminal, else a line after the first person and now and then."""
+    if not err.is_terminal:
+        yield Lines()
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda now: shown.update(task, completed=now.done, total=now.total, description=escape(pace(now)))
+
+
+class Lines:
+    """Progress as plain lines."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+
+    def __call__(self, now: batch.Progress) -> None:
+        # The first line says that work is being done, so it waits for the first person.
+        if now.tagged and (self._last is None or time.monotonic() - self._last >= PLAIN_S):
+            self._last = time.monotonic()
+            left = (now.total - now.done) / now.rate if now.rate else 0.0
+            err.print(f"{now.done} of {now.total} · {pace(now)} · {span(left)} left", soft_wrap=True)
+
+
+def pace(now: batch.Progress) -> str:
+    parts = [f"{now.failed} failed" if now.failed else "", f"{now.rate:.2g} people/s", f"{now.tokens:,} tokens"]
+    return " · ".join([*filter(None, parts), *([dollars(now.cost)] if now.cost else [])])
+
+
+def span(seconds: float) -> str:
+    """A time in words that fit its size."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def dollars(cost: float) -> str:
+    return f"${cost:.4f}" if cost < 0.1 else f"${cost:,.2f}"
+
+
+def told(line: str) -> None:
+    """A step of something long, on stderr."""
+    err.print(escape(plain(line, 2 * LINE)), soft_wrap=True)
+
+
+def estimated(one: Estimate, limits: Limits) -> None:
+    """What a batch is going to take, on stderr, before it starts."""
+
+    def amount(prompt: int, answer: int, cost: float | None) -> str:
+        return f"{prompt:,} + {answer:,} tokens" + (f", {dollars(cost)}" if cost else "")
+
+    usually = amount(one.prompt_tokens, one.completion_tokens, one.cost)
+    most = amount(one.most_prompt_tokens, one.most_completion_tokens, one.most_cost)
+    err.print(f"{one.people} people: about {usually}; at most {most}", soft_wrap=True)
+    over = limits.cost is not None and one.cost is not None and one.cost > limits.cost
+    if over or (limits.tokens is not None and one.prompt_tokens + one.completion_tokens > limits.tokens):
+        err.print("[yellow]that is more than is allowed: the run will stop before it is passed[/]")
+
+
+def tag_report(one: batch.Report) -> None:
+    """What became of a batch."""
+    parts = [f"[bold]{one.tagged:,} tagged[/]", f"{one.unchanged:,} unchanged"]
+    parts += [f"[red]{len(one.failures):,} failed[/]"] if one.failures else []
+    parts += [f"[yellow]{one.remaining:,} to be done[/]"] if one.remaining else []
+    out.print(" · ".join(parts), soft_wrap=True)
+    if one.tagged:
+        tokens = f"{one.prompt_tokens:,} + {one.completion_tokens:,} tokens"
+        spent = f" · {dollars(one.cost)}" if one.cost else ""
+        out.print(
+            f"{span(one.seconds)}, {one.rate:.3g} people/s · {tokens}{spent} · {escape(one.model)}", soft_wrap=True
+        )
+    for reason, count in one.reasons.items():
+        out.print(f"  [red]{count:,}[/] {escape(reason)}")
+    for failure in one.failures[:LISTED]:
+        who = shortened(plain(failure.user, LINE), TITLE)
+        out.print(
+            f"  [dim]{escape(who)}: {escape(plain(f'{failure.reason}: {failure.message}', LINE))}[/]", soft_wrap=True
+        )
+    if len(one.failures) > LISTED:
+        out.print(f"  [dim]… and {len(one.failures) - LISTED:,} more: --json lists them all[/]")
+    if one.failures:
+        out.print("  [bold]rapport tag --retry-failed[/] tries them again")
+    if one.unknown:
+        named = ", ".join(shortened(plain(user, LINE), TITLE) for user in one.unknown[:LISTED])
+        out.print(f"  [yellow]{len(one.unknown):,} not in the history:[/] {escape(named)}", soft_wrap=True)
+    for note in one.notes:
+        out.print(f"  [dim]{escape(plain(note, LINE))}[/]", soft_wrap=True)

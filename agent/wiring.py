@@ -23,6 +23,7 @@ from agent.privacy import erasure
 from agent.recommend import gate
 from agent.recommend.catalogue import checked, documents, fields_of, parse_where, plain
 from agent.recommend.explain import Explain
+from agent.recommend.near import Near
 from agent.recommend.recommender import Recommender
 from agent.recommend.retrieve import Popular, Retrieve, crowd_size, index_errors, popularity
 from agent.settings import Settings, load
@@ -51,6 +52,7 @@ MOST = 1000
 """Items in one answer at most."""
 MAX_WORDS = 2000
 """Characters of a request that are read."""
+NO_INDEX = "there is no index yet; run `rapport index`"
 SHIPPED_GATE = Path(__file__).parent / "recommend" / "gate.json"
 
 
@@ -139,7 +141,12 @@ class Rapport:
 
     def forget(self, user: str) -> erasure.Proof:
         """Remove `user` from every table and file. Raises UnknownUser; StoreError when traces stayed behind."""
-        proof = erasure.forget(self.store, self.settings.home, user)
+        try:
+            proof = erasure.forget(self.store, self.settings.home, user)
+        finally:
+            # A model may still hold this person's prompt, ready for the next one that begins like it.
+            if llm := self.__dict__.get("llm", self._given_llm):
+                llm.clear()
         # The counts over everybody still hold this person's events: count anew.
         self.store.set_meta(KEY, "")
         self.refresh()
@@ -166,7 +173,7 @@ class Rapport:
 
     def refresh(self) -> None:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
-        for name in ("background", "fields", "profiler", "recommender", "popular", "everything"):
+        for name in ("background", "fields", "profiler", "recommender", "popular", "everything", "_neighbours"):
             self.__dict__.pop(name, None)
         self._unusable = ""
 
@@ -208,6 +215,7 @@ class Rapport:
             threads=chosen.threads,
             api_key=chosen.api_key or None,
             timeout_s=chosen.timeout_s,
+            concurrency=chosen.concurrency,
         )
 
     @cached_property
@@ -243,6 +251,12 @@ class Rapport:
     def domain(self) -> str:
         return self.settings.domain or self.store.meta("domain") or "item"
 
+    @property
+    def without_index(self) -> str:
+        """Why search and guesses do without the index; "" when it answers."""
+        self._usable_index()
+        return self._unusable
+
     @cached_property
     def profiler(self) -> Profiler:
         return Profiler(
@@ -263,6 +277,11 @@ class Rapport:
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
+
+    @cached_property
+    def _neighbours(self) -> Near | None:
+        index = self._usable_index()
+        return None if index is None else Near(index, self.store.items)
 
     def _popular(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
         return Popular(self.store.items, self.everything)(query, profile, events)
@@ -286,13 +305,16 @@ class Rapport:
         Why there is none is kept in `_unusable`: a damaged index is set aside when it is opened, so the second look
         would find an empty one and tell another story.
         """
+        if not self._unusable and "index" not in self.__dict__ and not self.settings.index_folder.exists():
+            # Opening would make an empty one, which takes seconds.
+            self._unusable = NO_INDEX
         if self._unusable:
             return None
         try:
             with index_errors():
                 if self.index.count():
                     return self.index
-            self._unusable = "there is no index yet; run `rapport index`"
+            self._unusable = NO_INDEX
         except (StoreError, SetupError) as error:
             self._unusable = str(error)
         return None
@@ -306,19 +328,13 @@ class Rapport:
     def _near(self, liked: Sequence[str], leave_out: Sequence[str]) -> list[Item]:
         """Items around the liked ones: ten each, none of them left out; none when the index fails, because a profile
         does without guesses."""
-        import numpy as np
-
-        index = self._usable_index()
+        if self._unusable or self._neighbours is None:
+            return []
         try:
-            vectors = self._vectors(liked)
-            if index is None or not vectors:
-                return []
-            with index_errors():
-                found = index.search(np.stack(list(vectors.values())), 10, exclude=leave_out)
+            return self._neighbours(liked, leave_out)
         except StoreError as error:
             self._unusable = str(error)
             return []
-        return list(self.store.items({hit.id for hits in found for hit in hits}).values())
 
 
 @contextmanager

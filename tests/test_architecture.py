@@ -29,7 +29,9 @@ FLOORS = (
     {"agent.persona", "agent.privacy"},
     {"agent.recommend"},
     {"agent.wiring", "agent.sample"},
+    {"agent.batch.report"},
     {"agent.doctor", "agent.rehearsal", "agent.shapes"},
+    {"agent.batch"},
     {"agent.show", "agent.langchain_retriever"},
     {"agent.demo"},
     {"agent.cli"},
@@ -47,8 +49,6 @@ FROM_STRING = {
     "agent/llm/chat_template.py": "the chat template in a model's own file, sandboxed",
 }
 COPIED_TO = {
-    "agent/llm/scheduler.py": "the sequence that cache cells are copied to",
-    "agent/llm/native.py": "the sequence that cache cells are copied to",
     "agent/llm/weights.py": "the file that weights are written to",
     "agent/history/tables.py": "the file that a table is rewritten to",
 }

@@ -10,8 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import groupby
+from functools import cache, lru_cache
 from pathlib import Path
 
 from agent.grounding.facts import NUMBER, Facts
@@ -213,40 +212,52 @@ def folded(titles: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
     return {fold(name): values for name, values in titles.items()}
 
 
-WORD_BEFORE = r"(?-i:(?<!(?![\u3400-\u9fff])[^\W_]))"
-WORD_AFTER = r"(?-i:(?!(?![\u3400-\u9fff])[^\W_]))"
+WIDE = re.compile("[\u3400-\u9fff]")
+WORD_BEFORE, WORD_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
+WIDE_BEFORE, WIDE_AFTER = r"(?-i:(?<!(?![\u3400-\u9fff])[^\W_]))", r"(?-i:(?!(?![\u3400-\u9fff])[^\W_]))"
 
 
 def mask(text: str, vocabulary: Sequence[str], names: Iterable[str] = ()) -> str:
     """`text` with every entry of `vocabulary` (earlier ones first) replaced by its mark, so that words inside a title
     are never read as claims. One pass: what is masked is not looked at again. `names` take no plural, and where they
     are made of everyday words ("Up") they must be written exactly."""
-    if not vocabulary:
-        return text
     proper = set(names)
-    spelled = re.compile("|".join(runs(vocabulary, proper)), re.IGNORECASE)
     same: dict[str, list[int]] = {}
     for number, entry in enumerate(vocabulary):
         same.setdefault(entry.casefold(), []).append(number)
-
-    def mark(match: re.Match[str]) -> str:
-        number = (match.lastindex or 1) - 1
+    patterns = [pattern(entry, entry in proper) for entry in vocabulary]
+    # A Chinese character is a border to other scripts: it is seen as no letter by a pattern that does not ask for one.
+    bare = WIDE.sub("\ue000", text)
+    texts = [text if WIDE.search(one.pattern) else bare for one in patterns]
+    ahead = {number: found for number, one in enumerate(patterns) if (found := one.search(texts[number]))}
+    masked, done = [], 0
+    while ahead:
+        # Leftmost first, and of those that begin at the same place the first of the vocabulary.
+        number = min(ahead, key=lambda one: (ahead[one].start(), one))
+        match = ahead[number]
         alike = same[vocabulary[number].casefold()]
         exact = next((one for one in alike if match[0].startswith(vocabulary[one])), number)
-        return chr(FIRST_MARK + exact)
+        masked += [text[done : match.start()], chr(FIRST_MARK + exact)]
+        done = match.end()
+        for one in [one for one, found in ahead.items() if found.start() < done]:
+            again = patterns[one].search(texts[one], done)
+            if again:
+                ahead[one] = again
+            else:
+                del ahead[one]
+    return "".join([*masked, text[done:]])
 
-    return spelled.sub(mark, text)
 
-
-def runs(vocabulary: Sequence[str], proper: set[str]) -> Iterator[str]:
-    """A pattern for each run of entries that want word borders around them, and for each run of those that do not.
-
-    The borders stand once around a run, because a pattern with borders around every entry takes long to compile. They
-    are case-sensitive for the same reason: ignoring case makes such a range of letters slow.
-    """
-    for bordered, entries in groupby(vocabulary, lambda entry: not CJK.search(entry)):
-        either = "|".join(f"({spelling(entry, entry in proper)})" for entry in entries)
-        yield f"{WORD_BEFORE}(?:{either}){WORD_AFTER}" if bordered else either
+@lru_cache(maxsize=4_096)
+def pattern(entry: str, proper: bool) -> re.Pattern[str]:
+    """How an entry is found. One by one rather than a whole vocabulary in one pattern: the same entries are looked for
+    in many people's texts, and compiling takes a hundred times as long as searching."""
+    spelled = spelling(entry, proper)
+    if CJK.search(entry):
+        return re.compile(spelled, re.IGNORECASE)
+    # The range of Chinese characters takes milliseconds to compile, so it is left out where `mask` sees to them.
+    before, after = (WIDE_BEFORE, WIDE_AFTER) if WIDE.search(spelled) else (WORD_BEFORE, WORD_AFTER)
+    return re.compile(f"{before}(?:{spelled}){after}", re.IGNORECASE)
 
 
 def spelling(entry: str, proper: bool) -> str:

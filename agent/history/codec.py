@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from agent.types import Profile, Value
@@ -32,6 +32,7 @@ def categories_json(categories: tuple[str, ...]) -> str:
     return json.dumps(categories, ensure_ascii=False) if categories else "[]"
 
 
+@lru_cache(maxsize=4_096)
 def read_categories(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
 
@@ -42,6 +43,12 @@ def attributes_json(attributes: Mapping[str, Value]) -> str:
 
 
 def read_attributes(text: str) -> dict[str, Value]:
+    # The same popular items are read for one person after another: parsed once, handed out as a copy of one's own.
+    return dict(_attributes(text))
+
+
+@lru_cache(maxsize=8_192)
+def _attributes(text: str) -> Mapping[str, Value]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
 
 

@@ -19,7 +19,8 @@ from agent.errors import SetupError, StoreBusy, StoreError
 from agent.history.schema import REVISION
 
 _BUSY_S = 30.0
-_READERS = 8
+_READERS = 16
+"""Connections that are kept open to read: as many as threads usually do (agent/batch), because opening one is slow."""
 _ADVISORY_LOCK = 7_261_707_074
 """PostgreSQL: the number of the lock that whoever writes holds until their transaction ends."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
-REVISION = "0001"
-"""The migration that makes exactly these tables."""
+REVISION = "0002"
+"""The newest migration: with it, the tables are exactly these."""
 
 metadata = MetaData()
 
@@ -95,5 +95,35 @@ meta = Table(
     Column("value", Text, nullable=False),
 )
 
-PERSONAL = (events, profiles, tallies, tag_edits, calls)
+jobs = Table(
+    "jobs",
+    metadata,
+    # One row a person: newer work, or a newer input, takes the place of what it supersedes.
+    Column("user", Text, primary_key=True),
+    Column("work", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("alone", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("rebuild", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Index("jobs_state", "state", "owner"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+PERSONAL = (events, profiles, tallies, tag_edits, calls, jobs, answers)
 """Every table with rows about a person; each has a column `user`."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from itertools import chain, islice
 from typing import Any, Literal, TypeVar, cast
@@ -27,13 +27,14 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    tuple_,
     update,
 )
 
 from agent.errors import StoreError
 from agent.history import codec
 from agent.history.database import Database, checkpoint, open_database, store_errors, warnings
-from agent.history.schema import PERSONAL, calls, events, items, meta, profiles, tag_edits, tallies
+from agent.history.schema import PERSONAL, answers, calls, events, items, meta, profiles, tag_edits, tallies
 from agent.types import Call, Event, EventKind, Item, Polarity, Profile, TagEdit
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ _BATCH = 50_000
 """Rows per transaction of a bulk write."""
 _CHUNK = 5_000
 """Values per IN list, and rows per page of an iteration."""
+_PAGE = 500
+"""Profiles that are read at a time: they are long."""
 _ROWS = 2_000
 """Events per INSERT: times eight columns, it must stay below SQLite's 32,766 values."""
 POSITIVE_STARS = 4.0
@@ -123,7 +126,7 @@ class Store:
     def add_items(self, new: Iterable[Item]) -> Counts:
         """Adds items, replaces those that differ. An item without a title never replaces one that has one."""
         total = Counts()
-        for batch in _batches(new, _BATCH):
+        for batch in batches(new, _BATCH):
             total += self._add_items(batch)
         return total
 
@@ -134,8 +137,8 @@ class Store:
         """Those of `ids` that exist, by id, in the order asked."""
         wanted = list(dict.fromkeys(ids))
         found: dict[str, Item] = {}
-        for chunk in _batches(wanted, _CHUNK):
-            with self._reading() as connection:
+        for chunk in batches(wanted, _CHUNK):
+            with self.reading() as connection:
                 rows = connection.execute(select(items).where(items.c.id.in_(chunk))).all()
             found.update((row.id, _item(row)) for row in rows)
         return {id: found[id] for id in wanted if id in found}
@@ -147,7 +150,7 @@ class Store:
             query = select(items).order_by(items.c.id).limit(_CHUNK)
             if last is not None:
                 query = query.where(items.c.id > last)
-            with self._reading() as connection:
+            with self.reading() as connection:
                 page = connection.execute(query).all()
             if not page:
                 return
@@ -165,7 +168,7 @@ class Store:
         """Adds events, replaces those with a known id that differ. An item that is not known yet gets a row without
         a title."""
         total = Counts()
-        for batch in _batches(new, _BATCH):
+        for batch in batches(new, _BATCH):
             total += self._add_events(batch)
         return total
 
@@ -179,13 +182,13 @@ class Store:
     def users(self, limit: int | None = None) -> list[str]:
         """People with at least one event, by id."""
         query = select(events.c.user).distinct().order_by(events.c.user).limit(limit)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return list(connection.scalars(query))
 
     def has_user(self, user: str) -> bool:
         """Whether anything is known about this person: an event, a profile or an edit."""
         known = [select(literal(1)).where(table.c.user == user).exists() for table in (events, profiles, tag_edits)]
-        with self._reading() as connection:
+        with self.reading() as connection:
             return any(connection.execute(select(*known)).one())
 
     def events(self, user: str, since: int | None = None) -> list[Event]:
@@ -194,7 +197,7 @@ class Store:
         query = select(events).where(events.c.user == user)
         if since is not None:
             query = query.where(events.c.at >= since * 1_000_000)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [_event(row) for row in connection.execute(query.order_by(events.c.at.nulls_first(), events.c.seq))]
 
     def events_after(self, user: str, seq: int, until: int | None = None) -> list[Event]:
@@ -202,15 +205,15 @@ class Store:
         query = select(events).where(events.c.user == user, events.c.seq > seq).order_by(events.c.seq)
         if until is not None:
             query = query.where(events.c.seq <= until)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [_event(row) for row in connection.execute(query)]
 
     def events_by_id(self, user: str, ids: Iterable[int]) -> list[Event]:
         """Those of `ids` that are this person's."""
         found: list[Event] = []
-        for chunk in _batches(ids, _CHUNK):
+        for chunk in batches(ids, _CHUNK):
             query = select(events).where(events.c.user == user, events.c.id.in_(chunk))
-            with self._reading() as connection:
+            with self.reading() as connection:
                 found += [_event(row) for row in connection.execute(query)]
         return found
 
@@ -223,7 +226,7 @@ class Store:
         last = 0
         while True:
             query = select(events).where(events.c.seq > last).order_by(events.c.seq).limit(_CHUNK)
-            with self._reading() as connection:
+            with self.reading() as connection:
                 page = connection.execute(query).all()
             if not page:
                 return
@@ -235,7 +238,7 @@ class Store:
         stars = case((events.c.kind.in_(("rating", "review")), events.c.value))
         yes = case((events.c.kind.in_(("like", "purchase", "play")), 1), (stars >= POSITIVE_STARS, 1), else_=0)
         query = select(events.c.item, func.count(), func.sum(yes), func.avg(stars)).group_by(events.c.item)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return {item: ItemStats(count, int(good), mean) for item, count, good, mean in connection.execute(query)}
 
     # profiles
@@ -244,25 +247,28 @@ class Store:
         """Keeps a profile under its version; saving a version again replaces it, other versions stay.
         `seq`: the last event it was built from (see last_seq); None = the newest that there is now.
         `tally`: what was counted up to there, kept beside it in the same transaction; JSON, opaque here."""
-        row = {"user": profile.user, "version": profile.version, "body": codec.profile_json(profile)}
-        newest = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user == profile.user)
-        with self._writing_to() as connection:
-            row["seq"] = connection.scalar(newest) if seq is None else seq
-            same = (profiles.c.user == profile.user) & (profiles.c.version == profile.version)
-            connection.execute(delete(profiles).where(same))
-            connection.execute(insert(profiles), row)
-            if tally is not None:
-                connection.execute(delete(tallies).where(tallies.c.user == profile.user))
-                connection.execute(insert(tallies), {"user": profile.user, "body": tally})
+        with self.writing() as connection:
+            keep_profile(connection, profile, seq, tally)
 
     def profile(self, user: str) -> Profile | None:
         """The profile with the highest version."""
         row = self._newest_profile(user)
         return None if row is None else _profile(row.body)
 
+    def newest_profiles(self, users: Iterable[str]) -> Iterator[Profile]:
+        """The profile with the highest version of each of `users` that has one, in the order asked."""
+        for chunk in batches(users, _PAGE):
+            newest = select(profiles.c.user, func.max(profiles.c.version)).where(profiles.c.user.in_(chunk))
+            query = select(profiles.c.user, profiles.c.body).where(
+                tuple_(profiles.c.user, profiles.c.version).in_(newest.group_by(profiles.c.user))
+            )
+            with self.reading() as connection:
+                found = {row.user: row.body for row in connection.execute(query)}
+            yield from (_profile(found[user]) for user in chunk if user in found)
+
     def tally(self, user: str) -> str | None:
         """What was counted for the newest profile, as it was given to save_profile."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.scalar(select(tallies.c.body).where(tallies.c.user == user))
 
     def profile_seq(self, user: str) -> int:
@@ -273,7 +279,7 @@ class Store:
     def profile_history(self, user: str) -> list[Profile]:
         """Every version, oldest first."""
         query = select(profiles.c.body).where(profiles.c.user == user).order_by(profiles.c.version)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [_profile(body) for body in connection.scalars(query)]
 
     # what people said about their tags
@@ -283,7 +289,7 @@ class Store:
         query = (
             select(tag_edits).where(tag_edits.c.user == user).order_by(tag_edits.c.at.nulls_first(), tag_edits.c.name)
         )
-        with self._reading() as connection:
+        with self.reading() as connection:
             return [_edit(row) for row in connection.execute(query)]
 
     def add_edit(self, edit: TagEdit) -> None:
@@ -296,46 +302,89 @@ class Store:
             "polarity": edit.polarity,
             "at": codec.to_micros(edit.at),
         }
-        with self._writing_to() as connection:
+        with self.writing() as connection:
             connection.execute(delete(tag_edits).where(_same_edit(edit.user, edit.name, edit.feature)))
             connection.execute(insert(tag_edits), row)
 
     def remove_edit(self, user: str, name: str, feature: str = "") -> bool:
         """Takes an edit back; says whether there was one."""
-        with self._writing_to() as connection:
+        with self.writing() as connection:
             return connection.execute(delete(tag_edits).where(_same_edit(user, name, feature))).rowcount > 0
 
     # the log of model calls
 
     def log_call(self, call: Call) -> None:
-        row = {
-            "at": codec.to_micros(call.at),
-            "prompt": call.prompt,
-            "model": call.model,
-            "prompt_tokens": call.prompt_tokens,
-            "completion_tokens": call.completion_tokens,
-            "ms": call.ms,
-            "outcome": call.outcome,
-            "user": call.user,
-        }
-        with self._writing_to() as connection:
-            connection.execute(insert(calls), row)
+        self.log_calls([call])
+
+    def log_calls(self, made: Sequence[Call]) -> None:
+        """Notes calls in this order."""
+        rows = [
+            {
+                "at": codec.to_micros(call.at),
+                "prompt": call.prompt,
+                "model": call.model,
+                "prompt_tokens": call.prompt_tokens,
+                "completion_tokens": call.completion_tokens,
+                "ms": call.ms,
+                "outcome": call.outcome,
+                "user": call.user,
+            }
+            for call in made
+        ]
+        if rows:
+            with self.writing() as connection:
+                connection.execute(insert(calls), rows)
 
     def calls(self, limit: int, user: str | None = None) -> list[Call]:
         """The last `limit` calls, newest first; `user`: only those about this person."""
         query = select(calls).order_by(calls.c.id.desc()).limit(limit)
-        with self._reading() as connection:
+        with self.reading() as connection:
             rows = connection.execute(query if user is None else query.where(calls.c.user == user)).all()
         return [_call(row) for row in rows]
+
+    # answers of a model to a job that is not finished yet
+
+    def answer(self, user: str, key: str) -> str | None:
+        """What was answered to the question `key` in the course of this person's unfinished job."""
+        query = select(answers.c.body).where(answers.c.user == user, answers.c.key == key)
+        with self.reading() as connection:
+            return connection.scalar(query)
+
+    def answers_to(self, user: str, keys: Iterable[str]) -> dict[str, str]:
+        """The same for many questions at once; those without an answer are left out."""
+        found: dict[str, str] = {}
+        for chunk in batches(keys, _CHUNK):
+            query = select(answers.c.key, answers.c.body).where(answers.c.user == user, answers.c.key.in_(chunk))
+            with self.reading() as connection:
+                found.update((key, body) for key, body in connection.execute(query))
+        return found
+
+    def keep_answer(self, user: str, key: str, body: str) -> None:
+        """Keeps an answer, in place of an earlier one to the same question. `body`: JSON, opaque here."""
+        self.keep_answers({(user, key): body})
+
+    def keep_answers(self, bodies: Mapping[tuple[str, str], str]) -> None:
+        """The same for many, (user, key) -> body, all of them or none."""
+        at = codec.to_micros(datetime.now(UTC))
+        rows = [{"user": user, "key": key, "body": body, "at": at} for (user, key), body in bodies.items()]
+        if rows:
+            with self.writing() as connection:
+                connection.execute(_DELETE_ANSWER, [{"whose": one["user"], "what": one["key"]} for one in rows])
+                connection.execute(insert(answers), rows)
+
+    def drop_answers(self, user: str) -> None:
+        """Forgets the answers of this person's job: it is finished, or will not be taken up again."""
+        with self.writing() as connection:
+            connection.execute(delete(answers).where(answers.c.user == user))
 
     # small facts about the store itself
 
     def meta(self, key: str) -> str | None:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.scalar(select(meta.c.value).where(meta.c.key == key))
 
     def set_meta(self, key: str, value: str) -> None:
-        with self._writing_to() as connection:
+        with self.writing() as connection:
             connection.execute(delete(meta).where(meta.c.key == key))
             connection.execute(insert(meta), {"key": key, "value": value})
 
@@ -344,7 +393,7 @@ class Store:
     def erase_user(self, user: str) -> dict[str, int]:
         """Deletes every row of this person in every table and overwrites the bytes; says how many rows went, by table.
         Raises StoreBusy when a reader kept the journal from being emptied: the rows are gone then, call again."""
-        with self._writing_to() as connection:
+        with self.writing() as connection:
             gone = {table.name: _erase(connection, table, user) for table in PERSONAL}
         with self._writing:
             checkpoint(self._database)
@@ -352,7 +401,7 @@ class Store:
 
     def export_user(self, user: str) -> dict[str, Any]:
         """Every row of this person, by table, as JSON-ready values; times in ISO 8601."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             tables = {
                 table.name: [_readable(row) for row in connection.execute(select(table).where(table.c.user == user))]
                 for table in PERSONAL
@@ -374,7 +423,8 @@ class Store:
                 transaction.rollback()
 
     @contextmanager
-    def _writing_to(self) -> Iterator[Connection]:
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that writes, kept when the block ends well; for the modules of this package."""
         with self._writing, store_errors():
             if self._open is not None:
                 yield self._open
@@ -383,7 +433,8 @@ class Store:
                 yield connection
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
+        """One transaction that reads; for the modules of this package."""
         with store_errors():
             # Only the thread on trial may use the writing connection; the others see what is kept.
             if self._open is not None and self._trier == threading.get_ident():
@@ -393,20 +444,20 @@ class Store:
                 yield connection
 
     def _number(self, query: Any) -> int:
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(query).scalar_one()
 
     def _newest_profile(self, user: str) -> Any:
         query = select(profiles).where(profiles.c.user == user).order_by(profiles.c.version.desc()).limit(1)
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(query).first()
 
     def _add_items(self, batch: Sequence[Item]) -> Counts:
         # Titled rows last, so that they win over a bare reference to the same item.
         rows = {item.id: _item_row(item) for item in sorted(batch, key=lambda item: item.title != "")}
-        with self._writing_to() as connection:
+        with self.writing() as connection:
             known: dict[str, dict[str, Any]] = {}
-            for chunk in _batches(rows, _CHUNK):
+            for chunk in batches(rows, _CHUNK):
                 found = connection.execute(select(items).where(items.c.id.in_(chunk)))
                 known.update((row.id, dict(row._mapping)) for row in found)
             added = [row for id, row in rows.items() if id not in known]
@@ -419,7 +470,7 @@ class Store:
 
     def _add_events(self, batch: Sequence[Event]) -> Counts:
         unique = {event.id: event for event in batch}
-        with self._writing_to() as connection:
+        with self.writing() as connection:
             _insert_missing_items(connection, list({event.item: None for event in batch}))
             added = _insert_new_events(connection, list(unique.values()))
             changed: list[Event] = []
@@ -434,13 +485,31 @@ class Store:
         return Counts(added, len(changed), len(batch) - added - len(changed))
 
 
+def keep_profile(connection: Connection, profile: Profile, seq: int | None, tally: str | None) -> None:
+    """As Store.save_profile, in a transaction that is under way."""
+    newest = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user == profile.user)
+    row = {
+        "user": profile.user,
+        "version": profile.version,
+        "seq": connection.scalar(newest) if seq is None else seq,
+        "body": codec.profile_json(profile),
+    }
+    same = (profiles.c.user == profile.user) & (profiles.c.version == profile.version)
+    connection.execute(delete(profiles).where(same))
+    connection.execute(insert(profiles), row)
+    if tally is not None:
+        connection.execute(delete(tallies).where(tallies.c.user == profile.user))
+        connection.execute(insert(tallies), {"user": profile.user, "body": tally})
+
+
 _ITEM_CONTENT = ("title", "text", "categories", "attributes", "added_at")
 _EVENT_COLUMNS = ("id", "user", "item", "kind", "value", "text", "at", "source")
 _UPDATE_ITEM = update(items).where(items.c.id == bindparam("this"))
+_DELETE_ANSWER = delete(answers).where(answers.c.user == bindparam("whose"), answers.c.key == bindparam("what"))
 _DELETE_EVENT = delete(events).where(events.c.id == bindparam("this"))
 
 
-def _batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
+def batches(values: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(values)
     while batch := list(islice(rest, size)):
         yield batch
@@ -462,13 +531,14 @@ def _item_row(item: Item) -> dict[str, Any]:
 
 
 def _item(row: Any) -> Item:
+    id, title, text, categories, attributes, added_at = row
     return Item(
-        row.id,
-        row.title,
-        row.text,
-        codec.read_categories(row.categories),
-        codec.read_attributes(row.attributes),
-        codec.from_micros(row.added_at),
+        id,
+        title,
+        text,
+        codec.read_categories(categories),
+        codec.read_attributes(attributes),
+        codec.from_micros(added_at),
     )
 
 
@@ -494,7 +564,7 @@ def _content(event: Event) -> tuple[float | None, str]:
 
 def _known_events(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[float | None, str]]:
     known: dict[int, tuple[float | None, str]] = {}
-    for chunk in _batches(ids, _CHUNK):
+    for chunk in batches(ids, _CHUNK):
         # Written out, because naming 5,000 parameters costs more than looking them up; they are numbers that we made.
         numbers = ",".join(map(str, map(int, chunk)))
         found = connection.exec_driver_sql(f"SELECT id, value, text FROM events WHERE id IN ({numbers})")
@@ -508,7 +578,7 @@ def _insert_new_events(connection: Connection, new: list[Event]) -> int:
     compiled = insert(events).inline().compile(dialect=connection.dialect, column_keys=list(_EVENT_COLUMNS))
     head, _, row = str(compiled).partition(" VALUES ")
     added = 0
-    for chunk in _batches(new, _ROWS):
+    for chunk in batches(new, _ROWS):
         rows = [_event_row(event) for event in chunk]
         if compiled.positional:
             # Many rows in one statement: a third faster than one by one, and SQLite lets other threads run meanwhile.
@@ -522,7 +592,7 @@ def _insert_new_events(connection: Connection, new: list[Event]) -> int:
 
 def _insert_missing_items(connection: Connection, ids: list[str]) -> None:
     known: set[str] = set()
-    for chunk in _batches(ids, _CHUNK):
+    for chunk in batches(ids, _CHUNK):
         known.update(connection.scalars(select(items.c.id).where(items.c.id.in_(chunk))))
     missing = [_item_row(Item(id, "")) for id in ids if id not in known]
     if missing:

@@ -82,6 +82,17 @@ class LLM(Protocol):
         """
         ...
 
+    def in_background(self) -> LLM:
+        """The same model for work that nobody waits for: its requests give way to all others.
+
+        The model itself where there is no such thing. Closing the view closes nothing.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Drop whatever is kept of earlier prompts: somebody asked to be forgotten."""
+        ...
+
     def close(self) -> None:
         """Free the model; using it afterwards is an error."""
         ...

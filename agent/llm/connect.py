@@ -9,6 +9,9 @@ from pathlib import Path
 from agent.errors import SetupError
 from agent.llm.base import LLM
 
+HOSTED_TIMEOUT_S = 60.0
+LOCAL_TIMEOUT_S = 300.0
+"""A large model on a small machine is slow, not lost."""
 _LOCAL_CONTEXT = 4096
 
 
@@ -22,7 +25,7 @@ class Options:
     threads: int | None = None
     gpu_layers: int | None = None
     api_key: str | None = None
-    timeout_s: float = 60.0
+    timeout_s: float | None = None
     concurrency: int = 4
 
 
@@ -42,13 +45,14 @@ def connect(
     threads: int | None = None,
     gpu_layers: int | None = None,
     api_key: str | None = None,
-    timeout_s: float = 60.0,
+    timeout_s: float | None = None,
     concurrency: int = 4,
 ) -> LLM:
     """The model that `spec` names; SetupError when the spec cannot be read or the model cannot be opened.
 
-    `cache`: folder for what is made from model files. `context`, `threads`, `gpu_layers`: for models in this process.
-    `api_key`, `timeout_s` (a whole request, retries included), `concurrency`: for models behind an API.
+    `cache`: folder for what is made from model files. `context`, `threads`, `gpu_layers`: for models that run here, in
+    a process of their own. `api_key`, `concurrency`: for models behind an API. `timeout_s`: for a whole request,
+    retries included; by default HOSTED_TIMEOUT_S or LOCAL_TIMEOUT_S.
     """
     backend, _, model = spec.partition(":")
     if backend not in BACKENDS or (":" in BACKENDS[backend].form) != bool(model):
@@ -61,26 +65,30 @@ def connect(
 def _builtin(_: str, options: Options) -> LLM:
     from agent.llm.weights import builtin
 
-    return _llamacpp(builtin(options.cache), options)
+    return _isolated(builtin(options.cache), options)
 
 
 def _gguf(model: str, options: Options) -> LLM:
     from agent.llm.weights import local
 
-    return _llamacpp(local(model), options)
+    return _isolated(local(model), options)
 
 
 def _hub(model: str, options: Options) -> LLM:
     from agent.llm.weights import hub
 
-    return _llamacpp(hub(model), options)
+    return _isolated(hub(model), options)
 
 
-def _llamacpp(path: Path, options: Options) -> LLM:
-    from agent.llm.llamacpp import LlamaCpp
+def _isolated(path: Path, options: Options) -> LLM:
+    from agent.llm.isolated import Isolated
 
-    return LlamaCpp(
-        path, context=options.context or _LOCAL_CONTEXT, threads=options.threads, gpu_layers=options.gpu_layers
+    return Isolated(
+        path,
+        context=options.context or _LOCAL_CONTEXT,
+        threads=options.threads,
+        gpu_layers=options.gpu_layers,
+        timeout_s=options.timeout_s or LOCAL_TIMEOUT_S,
     )
 
 
@@ -96,7 +104,7 @@ def _openai(model: str, options: Options) -> LLM:
         model,
         base_url=base_url,
         api_key=options.api_key,
-        timeout_s=options.timeout_s,
+        timeout_s=options.timeout_s or HOSTED_TIMEOUT_S,
         concurrency=options.concurrency,
         context=options.context or DEFAULT_CONTEXT,
     )

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import LLMError, Refused, SetupError
+from agent.llm.background import Background
 from agent.llm.base import Chat, Completion, Schema
 from agent.llm.chat_template import ChatTemplate
+from agent.llm.forced import ASCII, Forcer
 from agent.llm.grammar import gbnf
 from agent.llm.sampling import Pick
-from agent.llm.scheduler import Finished, Request, Scheduler, Tokens, common
+from agent.llm.scheduler import Finished, Request, Scheduler, Terms, Tokens, Usage, common
 from agent.llm.scripted import normalised
 from agent.llm.threads import default_threads
 from agent.llm.tokens import refuse_overflow
@@ -64,7 +66,7 @@ class LlamaCpp:
         self.capable = self._native.parameters >= _CAPABLE_FROM
         self.context = self._native.cells
         self._template = ChatTemplate(source, bos=self._native.bos_spelling, eos=self._native.eos_spelling)
-        self._grammars: OrderedDict[str, Grammar] = OrderedDict()
+        self._grammars: OrderedDict[str, tuple[Grammar, Forcer]] = OrderedDict()
         self._building = threading.Lock()  # guards _grammars
         self._scheduler = Scheduler(self._native)
 
@@ -79,25 +81,33 @@ class LlamaCpp:
         max_tokens: int = 256,
         temperature: float = 0.0,
         seed: int = 0,
+        terms: Terms | None = None,
     ) -> list[Completion]:
         started = time.perf_counter()
+        terms = terms or Terms()
         prompts = self._prompts(chats, max_tokens)
         shared = _shared(prompts)
-        requests = [
-            Request(prompt, max_tokens, self._pick(schema, temperature, seed), shared=shared) for prompt in prompts
-        ]
-        self._scheduler.submit(requests)
-        try:
-            return [self._completion(request, started) for request in requests]
-        finally:
-            self._scheduler.cancel(requests)
+        requests = (
+            Request(prompt, max_tokens, self._pick(schema, temperature, seed), shared=shared, terms=terms)
+            for prompt in prompts
+        )
+        with self._scheduler.under_way(requests, terms) as submitted:
+            return [self._completion(request, started) for request in submitted]
 
-    def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
+    def stream(
+        self,
+        chat: Chat,
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.0,
+        seed: int = 0,
+        terms: Terms | None = None,
+    ) -> Iterator[str]:
         (prompt,) = self._prompts([chat], max_tokens)
-        request = Request(prompt, max_tokens, self._pick(None, temperature, seed))
-        self._scheduler.submit([request])
+        terms = terms or Terms()
+        request = Request(prompt, max_tokens, self._pick(None, temperature, seed), terms=terms)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        try:
+        with self._scheduler.under_way([request], terms):
             while not isinstance(result := request.results.get(), Finished):
                 if isinstance(result, LLMError):
                     raise result
@@ -105,10 +115,8 @@ class LlamaCpp:
                     yield text
             if text := decoder.decode(b"", True):
                 yield text
-        finally:
-            self._scheduler.cancel([request])
 
-    def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
+    def choose(self, chats: Sequence[Chat], choices: Sequence[str], *, terms: Terms | None = None) -> list[list[float]]:
         if not all(choices):
             raise Refused("an empty text cannot be chosen")
         options = tuple(tuple(self._data(choice)) for choice in choices)
@@ -119,18 +127,28 @@ class LlamaCpp:
         room = Request((), choices=options).reserve
         prompts = self._prompts(chats, room + 1)
         shared = _shared(prompts)
-        requests = [Request(prompt, choices=options, shared=shared) for prompt in prompts]
-        self._scheduler.submit(requests)
-        try:
-            return [normalised(_last(request).scores) for request in requests]
-        finally:
-            self._scheduler.cancel(requests)
+        terms = terms or Terms()
+        requests = (Request(prompt, choices=options, shared=shared, terms=terms) for prompt in prompts)
+        with self._scheduler.under_way(requests, terms) as submitted:
+            return [normalised(_last(request).scores) for request in submitted]
+
+    def usage(self) -> Usage:
+        """What was computed since the model was opened."""
+        return self._scheduler.usage()
+
+    def clear(self) -> None:
+        """Drop what is kept of earlier prompts; what answers under way stand on goes when they end."""
+        self._scheduler.clear()
+
+    def in_background(self) -> Background:
+        """This model for work that nobody waits for: its requests stand still while any other one is computed."""
+        return Background(self)
 
     def close(self) -> None:
         """Free the model; requests under way end in Unavailable, later ones raise LLMError."""
         with self._building:
             while self._grammars:
-                self._grammars.popitem()[1].close()
+                self._grammars.popitem()[1][0].close()
         self._scheduler.close()
 
     def prompt_tokens(self, chat: Chat) -> tuple[int, ...]:
@@ -152,26 +170,35 @@ class LlamaCpp:
         return prompts
 
     def _pick(self, schema: Schema | None, temperature: float, seed: int) -> Pick:
+        grammar, forcer = (None, None) if schema is None else self._grammar(schema)
         return Pick(
             ends=self._native.ends,
             piece=self._native.piece,
             temperature=temperature,
             seed=seed,
-            grammar=self._grammar(schema) if schema is not None else None,
+            grammar=grammar,
+            forcer=forcer,
         )
 
-    def _grammar(self, schema: Schema) -> Grammar:
-        key = json.dumps(schema)
+    def _grammar(self, schema: Schema) -> tuple[Grammar, Forcer]:
+        key = json.dumps(schema, ensure_ascii=False)
         with self._building:
             if key not in self._grammars:
                 grammar = self._native.grammar(gbnf(schema))
                 if grammar is None:
                     raise Refused("llama.cpp cannot parse the grammar of this schema")
-                self._grammars[key] = grammar
+                forcer = Forcer(
+                    tokenise=self._data,
+                    piece=self._native.piece,
+                    characters=ASCII + key,
+                    ends=self._native.ends,
+                )
+                self._grammars[key] = grammar, forcer
                 if len(self._grammars) > _GRAMMARS:
-                    self._grammars.popitem(last=False)[1].close()
+                    self._grammars.popitem(last=False)[1][0].close()
             self._grammars.move_to_end(key)
-            return self._grammars[key].clone()
+            grammar, forcer = self._grammars[key]
+            return grammar.clone(), forcer
 
     def _completion(self, request: Request, started: float) -> Completion:
         tokens = []

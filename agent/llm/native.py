@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from agent.errors import SetupError, Unavailable
-from agent.llm.scheduler import RUNNING, SCRATCH, SEQUENCES, Logits, Row
+from agent.llm.decoder import Logits, Row
+from agent.llm.scheduler import RUNNING, SCRATCH, SEQUENCES
 
 BATCH = 512  # rows; what a CPU computes in one go, and how long a cancelled prompt may go on
 _OUTPUTS = max(RUNNING, SCRATCH) * 4
@@ -28,11 +29,14 @@ _TOKEN = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], 
 
 def library() -> Any:
     """The module llama_cpp.llama_cpp; SetupError when the package is missing."""
-    # A waiting OpenMP thread spins for milliseconds by default, after every layer of the model. Beside other work two
-    # threads on two cores then decoded 1 token a second where one thread decoded 10. With passive waiting they decode
-    # as much as one or a little more (measured, load 5: 180 read and 20 written tokens a second against 152 and 17).
-    # OpenMP reads this when it is loaded, so it is set before the first import; whoever has set it decides.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Two OpenMP threads wait for each other many times in every layer of the model. By default they spin for
+    # milliseconds, and beside other work, which may have the core that the other thread needs, all of that is lost:
+    # on two cores with a load of 7, four sequences decoded 3 tokens a second in all, with 5,000 turns (about 50 us) 3
+    # to 11, with 1,000 turns or sleeping at once 8 to 23 (measured). More turns pay on a machine that does nothing
+    # else. OpenMP reads this when it is loaded, so it is set before the first import; whoever has set it decides.
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+        os.environ["GOMP_SPINCOUNT"] = "1000"  # GNU's OpenMP heeds this alone
     # The package prints what llama.cpp logs to stderr unless this logger is set; whoever set it wants to see it.
     logger = logging.getLogger("llama-cpp-python")
     if logger.level == logging.NOTSET:
@@ -45,7 +49,7 @@ def library() -> Any:
 
 
 class Native:
-    """An open model with a context of `cells` tokens, shared by numbered sequences (scheduler.Decoder)."""
+    """An open model with a context of `cells` tokens, shared by numbered sequences (decoder.Decoder)."""
 
     batch = BATCH
     outputs = _OUTPUTS
@@ -77,7 +81,7 @@ class Native:
             raise SetupError(f"no memory for a context of {self.cells} tokens of {str(path)!r}: set a smaller context")
         self._memory = c.llama_get_memory(self._context)
         self._vocabulary = c.llama_model_get_vocab(self._model)
-        self._rows = c.llama_batch_init(BATCH, 0, 1)
+        self._rows = _Rows(c)
         self.vocabulary_size: int = c.llama_vocab_n_tokens(self._vocabulary)
         self.parameters: int = c.llama_model_n_params(self._model)
         self.controls = frozenset(self._special(c.LLAMA_TOKEN_ATTR_CONTROL | c.LLAMA_TOKEN_ATTR_UNKNOWN))
@@ -150,25 +154,16 @@ class Native:
     # -- the context
 
     def decode(self, rows: Sequence[Row]) -> list[Logits]:
-        batch = self._rows
-        batch.n_tokens = len(rows)
-        for n, row in enumerate(rows):
-            batch.token[n] = row.token
-            batch.pos[n] = row.position
-            batch.n_seq_id[n] = 1
-            batch.seq_id[n][0] = row.sequence
-            batch.logits[n] = row.wanted
-        if code := self._c.llama_decode(self._context, batch):
+        if code := self._c.llama_decode(self._context, self._rows.filled(rows)):
             raise Unavailable(f"llama.cpp could not compute {len(rows)} tokens (code {code})")
         return [self._logits(n) for n, row in enumerate(rows) if row.wanted]
 
     def _logits(self, row: int) -> Logits:
         pointer = self._c.llama_get_logits_ith(self._context, row)
-        # A copy, because the next decode overwrites the buffer.
-        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,)).copy()
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,))
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        self._c.llama_memory_seq_cp(self._memory, source, target, 0, length)
+    def copy(self, source: int, into: int, length: int) -> None:
+        self._c.llama_memory_seq_cp(self._memory, source, into, 0, length)
 
     def cut(self, sequence: int, length: int) -> None:
         self._c.llama_memory_seq_rm(self._memory, sequence, length, -1)
@@ -180,7 +175,6 @@ class Native:
         with self._open:
             if self._model is None:
                 return
-            self._c.llama_batch_free(self._rows)
             self._c.llama_free(self._context)
             self._c.llama_model_free(self._model)
             self._model = None
@@ -193,6 +187,34 @@ class Native:
             self._require_open()
             sampler = self._c.llama_sampler_init_grammar(self._vocabulary, text.encode(), b"root")
         return Grammar(self._c, sampler) if sampler else None
+
+
+class _Rows:
+    """A llama_batch over arrays of our own, which are filled a column at a time."""
+
+    def __init__(self, c: Any) -> None:
+        self._token, self._position, self._sequence = np.zeros((3, BATCH), np.int32)
+        self._wanted = np.zeros(BATCH, np.int8)
+        self._one = np.ones(BATCH, np.int32)
+        self._sequences = self._sequence.ctypes.data + np.arange(BATCH, dtype=np.uintp) * self._sequence.itemsize
+        fields = {
+            "token": self._token,
+            "pos": self._position,
+            "n_seq_id": self._one,
+            "seq_id": self._sequences,
+            "logits": self._wanted,
+        }
+        types = dict(c.llama_batch._fields_)
+        self._batch = c.llama_batch(**{name: array.ctypes.data_as(types[name]) for name, array in fields.items()})
+
+    def filled(self, rows: Sequence[Row]) -> Any:
+        """The batch with `rows`, until the next call."""
+        count = self._batch.n_tokens = len(rows)
+        self._token[:count] = [row.token for row in rows]
+        self._position[:count] = [row.position for row in rows]
+        self._sequence[:count] = [row.sequence for row in rows]
+        self._wanted[:count] = [row.wanted for row in rows]
+        return self._batch
 
 
 class Grammar:

@@ -12,22 +12,18 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent.errors import Refused, SetupError, TimedOut, Unavailable
+from agent.errors import Refused, TimedOut, Unavailable
 from agent.llm import openai_wire as wire
 from agent.llm.base import Chat, Completion, Schema
-from agent.llm.tokens import estimate_prompt, estimate_tokens, refuse_overflow
+from agent.llm.tokens import estimate_tokens
 
 if TYPE_CHECKING:
     import httpx2
 
 DEFAULT_CONTEXT = 32_768
 _ATTEMPTS = 2
-_CONNECT_S = 5.0
 _GRACE_S = 0.5
 """How much longer than the deadline the caller waits for the thread that asks, which should have noticed by itself."""
-_TOP_LOGPROBS = 20  # the most that OpenAI gives
-_OPTIONAL = {"temperature", "seed", "max_tokens"}
-"""Parameters that some models refuse; they are left out (max_tokens: renamed) once that has happened."""
 
 Result = TypeVar("Result")
 
@@ -52,21 +48,12 @@ class OpenAI:
         context: int = DEFAULT_CONTEXT,
         capable: bool = True,
     ) -> None:
-        import openai
-
         self.name = model
         self.capable = capable
         self.context = context
         self._timeout_s = timeout_s
-        self._left_out: set[str] = set()
-        timeout = openai.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s))
-        try:
-            self._client = openai.OpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
-        except openai.OpenAIError as error:
-            if base_url is None:
-                raise SetupError("models of OpenAI need a key: set the variable OPENAI_API_KEY") from error
-            # The SDK insists on a key, servers of one's own do not.
-            self._client = openai.OpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=timeout)
+        self._left_out = set(() if base_url else wire.OPENAIS_OWN)
+        self._client = wire.client(base_url, api_key, timeout_s)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="openai")
 
     def count_tokens(self, text: str) -> int:
@@ -81,12 +68,23 @@ class OpenAI:
         temperature: float = 0.0,
         seed: int = 0,
     ) -> list[Completion]:
-        extra = {"response_format": wire.response_format(schema)} if schema is not None else {}
-        bodies = [self._body(chat, max_tokens, temperature, seed) | extra for chat in chats]
+        bodies = [
+            wire.question(
+                self.name,
+                chat,
+                self.context,
+                schema=schema,
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+            )
+            for chat in chats
+        ]
         return self._all([lambda body=body: self._complete(body) for body in bodies])
 
     def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
-        body = self._body(chat, max_tokens, temperature, seed) | {"stream": True}
+        body = wire.question(self.name, chat, self.context, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        body["stream"] = True
         deadline = time.monotonic() + self._timeout_s
         # Only opening is retried: what was said cannot be taken back.
         response = self._retried(lambda: self._open(body, deadline), deadline)
@@ -94,12 +92,20 @@ class OpenAI:
             yield from wire.stream_pieces(response.iter_bytes())
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
-        if not all(choices) or len(set(choices)) < len(choices):
-            raise Refused(f"the choices {list(choices)} are not all different and non-empty")
+        wire.refuse_choices(choices)
         if not choices:
             return [[] for _ in chats]
-        bodies = [self._body(chat, 1, 0.0, 0) for chat in chats]
-        return self._all([lambda body=body: self._choose(body, choices) for body in bodies])
+        bodies = [wire.question(self.name, chat, self.context, max_tokens=1) for chat in chats]
+        return self._all(
+            [lambda body=body: wire.choose(body, choices, self._answer, self._left_out) for body in bodies]
+        )
+
+    def in_background(self) -> OpenAI:
+        """The same client without precedence for anybody: providers know no such thing."""
+        return _View(self)
+
+    def clear(self) -> None:
+        """Nothing is kept here; what the provider keeps is a matter of its contract."""
 
     def close(self) -> None:
         """Close the connections; requests that wait are Refused, those in flight end in Unavailable."""
@@ -143,37 +149,10 @@ class OpenAI:
 
     # -- one question
 
-    def _body(self, chat: Chat, max_tokens: int, temperature: float, seed: int) -> dict[str, Any]:
-        refuse_overflow(estimate_prompt(message.content for message in chat), max_tokens, self.context)
-        return {
-            "model": self.name,
-            "messages": [{"role": message.role, "content": wire.sendable(message.content)} for message in chat],
-            "max_tokens": max_tokens,
-            "temperature": temperature,
-            "seed": seed,
-        }
-
     def _complete(self, body: dict[str, Any]) -> Completion:
         started = time.perf_counter()
         answer = self._answer(body)
-        text = wire.content(answer)
-        return Completion(
-            text=text,
-            finish=wire.finish(answer),
-            prompt_tokens=wire.usage(answer, "prompt_tokens")
-            or estimate_prompt(message["content"] for message in body["messages"]),
-            completion_tokens=wire.usage(answer, "completion_tokens") or estimate_tokens(text),
-            ms=(time.perf_counter() - started) * 1000,
-        )
-
-    def _choose(self, body: dict[str, Any], choices: Sequence[str]) -> list[float]:
-        answer = self._answer(body | {"logprobs": True, "top_logprobs": _TOP_LOGPROBS})
-        if scores := wire.scores(answer, choices):
-            return scores
-        schema = {"type": "object", "properties": {"answer": {"enum": list(choices)}}, "required": ["answer"]}
-        room = max(map(estimate_tokens, choices)) + estimate_tokens('{"answer": ""}')
-        extra = {"max_tokens": room, "response_format": wire.response_format(schema)}
-        return wire.picked(wire.content(self._answer(body | extra)), choices)
+        return wire.completion(answer, body, (time.perf_counter() - started) * 1000)
 
     def _answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
         deadline = time.monotonic() + self._timeout_s
@@ -194,35 +173,34 @@ class OpenAI:
             if self._client.is_closed():
                 raise Refused("the model is closed")
             remaining = max(deadline - time.monotonic(), 0.001)
+            sent = wire.accepted(body, self._left_out)
             try:
                 with wire.vendor_errors():
                     # Asked for as a stream and cast to Response, the SDK hands over the response with its body unread.
                     response: Any = self._client.post(
                         "/chat/completions",
                         cast_to=httpx2.Response,
-                        body=self._accepted(body),
-                        options={"timeout": openai.Timeout(remaining, connect=min(_CONNECT_S, remaining))},
+                        body=sent,
+                        options={"timeout": openai.Timeout(remaining, connect=min(wire.CONNECT_S, remaining))},
                         stream=True,
                         stream_cls=openai.Stream[Any],
                     )
                     return response
             except Refused as error:
-                if not self._leave_out(error.__cause__):
+                if not self._leave_out(error.__cause__, sent):
                     raise
 
-    def _accepted(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        sent = {name: value for name, value in body.items() if name not in self._left_out}
-        if "max_tokens" in self._left_out:
-            sent["max_completion_tokens"] = body["max_tokens"]
-        return sent
+    def _leave_out(self, error: BaseException | None, sent: Mapping[str, Any]) -> bool:
+        """True when the provider refused a parameter that can be done without, which from now on is left out.
 
-    def _leave_out(self, error: BaseException | None) -> bool:
-        """True when the provider refused a parameter that can be done without, which from now on is left out."""
+        Judged by what was sent: of requests side by side, another may have met the same refusal first.
+        """
         import openai
 
-        if not isinstance(error, openai.BadRequestError) or error.param not in _OPTIONAL - self._left_out:
+        refused = error.param if isinstance(error, openai.BadRequestError) else None
+        if refused not in wire.OPTIONAL.intersection(sent):
             return False
-        self._left_out.add(error.param)
+        self._left_out.add(refused)
         return True
 
     def _retried(self, attempt: Callable[[], Result], deadline: float) -> Result:
@@ -235,3 +213,13 @@ class OpenAI:
                     raise
                 time.sleep(pause)
         return attempt()
+
+
+class _View(OpenAI):
+    """A model that belongs to somebody else."""
+
+    def __init__(self, llm: OpenAI) -> None:
+        vars(self).update(vars(llm))
+
+    def close(self) -> None:
+        """Nothing: it belongs to whoever opened it."""

@@ -1,4 +1,4 @@
-"""What goes over the wire to an OpenAI-compatible API and what comes back; sends nothing and never waits.
+"""What goes over the wire to an OpenAI-compatible API and what comes back; asks nothing itself and never waits.
 
 Answers are untrusted: read up to a size and a deadline, decoded whatever their bytes are, and every way in which they
 can be wrong becomes an LLMError. `vendor_errors` is the only place that knows the SDK's exceptions.
@@ -11,26 +11,50 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from agent.errors import LLMError, Refused, TimedOut, Unavailable
-from agent.llm.base import Schema
+from agent.errors import LLMError, Refused, SetupError, TimedOut, Unavailable
+from agent.llm.base import Chat, Completion, Schema
 from agent.llm.scripted import normalised
+from agent.llm.tokens import estimate_prompt, estimate_tokens, refuse_overflow
 
 if TYPE_CHECKING:
     import httpx2
+    import openai
 
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes; more is no answer to any question that Rapport asks."""
+CONNECT_S = 5.0
 PAUSE_S = 0.5
 """Before another attempt, where the provider does not say how long to wait."""
 SURE = 0.9
 """The probability given to the pick of a model that does not tell its probabilities."""
+TOP_LOGPROBS = 20  # the most that OpenAI gives
+OPTIONAL = frozenset({"temperature", "seed", "max_tokens", "logprobs", "top_logprobs"})
+"""Parameters that some models refuse; they are left out (max_tokens: renamed) once that has happened."""
+_LOGPROBS = {"logprobs", "top_logprobs"}
+OPENAIS_OWN = frozenset({"max_tokens"})
+"""What OpenAI's own newer models refuse and its older ones do not need."""
 _SHOWN = 200  # characters of a vendor's message
+
+
+def client(base_url: str | None, api_key: str | None, timeout_s: float) -> openai.OpenAI:
+    """The SDK's client of the API at `base_url` (None: OpenAI's own), which retries nothing. Raises SetupError."""
+    import openai
+
+    timeout = openai.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s))
+    try:
+        return openai.OpenAI(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
+    except openai.OpenAIError as error:
+        if base_url is None:
+            raise SetupError("models of OpenAI need a key: set the variable OPENAI_API_KEY") from error
+        # The SDK insists on a key, servers of one's own do not.
+        return openai.OpenAI(api_key="none", base_url=base_url, max_retries=0, timeout=timeout)
+
 
 # -- errors
 
@@ -127,6 +151,65 @@ def _date(text: str) -> datetime | None:
 def sendable(text: str) -> str:
     """`text` without what UTF-8 cannot hold (lone surrogates)."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def question(
+    model: str,
+    chat: Chat,
+    context: int,
+    *,
+    schema: Schema | None = None,
+    max_tokens: int,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The body of a request for a chat completion. Refused when it does not fit into `context` tokens."""
+    refuse_overflow(estimate_prompt(message.content for message in chat), max_tokens, context)
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": message.role, "content": sendable(message.content)} for message in chat],
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "seed": seed,
+    }
+    return body if schema is None else body | {"response_format": response_format(schema)}
+
+
+def accepted(body: Mapping[str, Any], left_out: Set[str]) -> dict[str, Any]:
+    """`body` as a provider takes it that refused the parameters `left_out`."""
+    if not left_out.isdisjoint(_LOGPROBS):
+        left_out = left_out | _LOGPROBS  # neither means anything without the other
+    sent = {name: value for name, value in body.items() if name not in left_out}
+    if "max_tokens" in left_out:
+        sent["max_completion_tokens"] = body["max_tokens"]
+    return sent
+
+
+def refuse_choices(choices: Sequence[str]) -> None:
+    """Refused unless `choices` are all different and non-empty."""
+    if not all(choices) or len(set(choices)) < len(choices):
+        raise Refused(f"the choices {list(choices)} are not all different and non-empty")
+
+
+def choose(
+    body: Mapping[str, Any],
+    choices: Sequence[str],
+    answer: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    left_out: set[str],
+) -> list[float]:
+    """Log-probability of each choice for the question `body` of one token, by one or two requests to `answer`.
+
+    A provider that tells no log-probabilities is asked to pick; "logprobs" in `left_out` says so from then on.
+    """
+    if "logprobs" not in left_out:
+        first = answer({**body, "logprobs": True, "top_logprobs": TOP_LOGPROBS})
+        if found := scores(first, choices):
+            return found
+        if not tells(first):
+            left_out.add("logprobs")
+    schema = {"type": "object", "properties": {"answer": {"enum": list(choices)}}, "required": ["answer"]}
+    room = max(map(estimate_tokens, choices)) + estimate_tokens('{"answer": ""}')
+    return picked(content(answer({**body, "max_tokens": room, "response_format": response_format(schema)})), choices)
 
 
 def response_format(schema: Schema) -> dict[str, Any]:
@@ -268,6 +351,19 @@ def content(answer: Mapping[str, Any]) -> str:
     raise Unavailable("the model's server sent no content")
 
 
+def completion(answer: Mapping[str, Any], body: Mapping[str, Any], ms: float) -> Completion:
+    """What the answer to the question `body` says. Raises Unavailable, Refused."""
+    text = content(answer)
+    return Completion(
+        text=text,
+        finish=finish(answer),
+        prompt_tokens=usage(answer, "prompt_tokens")
+        or estimate_prompt(message["content"] for message in body["messages"]),
+        completion_tokens=usage(answer, "completion_tokens") or estimate_tokens(text),
+        ms=ms,
+    )
+
+
 def finish(answer: Mapping[str, Any]) -> Literal["stop", "length"]:
     return "length" if _first(answer).get("finish_reason") == "length" else "stop"
 
@@ -295,6 +391,11 @@ def scores(answer: Mapping[str, Any], choices: Sequence[str]) -> list[float]:
         return []
     least = min(logprob for _, logprob in first)
     return normalised([math.log(share) if share else least for share in mass])
+
+
+def tells(answer: Mapping[str, Any]) -> bool:
+    """Whether the answer carries log-probabilities. Raises Unavailable when there is no answer in it."""
+    return bool(_top_logprobs(_first(answer)))
 
 
 def _begins(token: str, choice: str) -> bool:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from agent.llm.scheduler import Logits
+from agent.llm.decoder import Logits, Tokens
 
 if TYPE_CHECKING:
-    from agent.llm.native import Grammar
+    from agent.llm.forced import Forcer, Grammar
 
-_LIKELIEST = 256
+_LIKELIEST = (256, 4096)
 _MIN_P = 0.05
 _SELF_DELIMITING = (b"}", b"]", b'"')
 
-Choice = Callable[[Logits], int]
+Candidates = NDArray[np.intp]
 
 
 class Pick:
-    """Greedy at temperature 0, else sampled; with a `grammar`, only what it allows.
+    """Greedy at temperature 0, else sampled; with a `grammar`, only what it allows, and what `forcer` finds in it.
 
     Sampling leaves out tokens less than 0.05 times as likely as the likeliest (min-p, Nguyen et al. 2024): the long
     tail of a small model is noise. The same seed and logits give the same tokens.
@@ -34,12 +36,14 @@ class Pick:
         temperature: float,
         seed: int,
         grammar: Grammar | None = None,
+        forcer: Forcer | None = None,
     ) -> None:
         self._ends = ends
         self._piece = piece
         self._temperature = temperature
         self._random = np.random.default_rng(seed)
         self._grammar = grammar
+        self._forcer = forcer
         self._last = b""
 
     def pick(self, logits: Logits) -> int | None:
@@ -50,6 +54,15 @@ class Pick:
             self._grammar.accept(token)
             self._last = self._piece(token)
         return token
+
+    def forced(self) -> Tokens:
+        """What must come next under the grammar, without asking the model; accepted by the grammar already."""
+        if self._grammar is None or self._forcer is None:
+            return ()
+        tokens = self._forcer.forced(self._grammar)
+        if tokens:
+            self._last = self._piece(tokens[-1])
+        return tokens
 
     def complete(self) -> bool:
         """True after a bracket or quote with which the grammar ends, so that no step is spent on the end token."""
@@ -63,26 +76,41 @@ class Pick:
 
     def _greedy(self, logits: Logits) -> int | None:
         best = int(logits.argmax())
-        if self._grammar is None:
+        if len(self._allowed(np.array([best]))):
             return best
-        # A grammar judges each token on its own, so asking about the likeliest first gives what masking the whole
-        # vocabulary gives, for a small part of the price.
-        if self._grammar.allowed(np.array([best]))[0]:
-            return best
-        few = min(_LIKELIEST, len(logits) - 1)
-        for candidates in (np.argpartition(-logits, few)[:few], np.arange(len(logits))):
-            candidates = candidates[self._grammar.allowed(candidates)]
-            if len(candidates):
-                return int(candidates[logits[candidates].argmax()])
+        for candidates in _likeliest(logits):
+            allowed = self._allowed(candidates)
+            if len(allowed):
+                return int(allowed[logits[allowed].argmax()])
         return None
 
     def _sampled(self, logits: Logits) -> int | None:
-        candidates = np.arange(len(logits))
-        if self._grammar:
-            candidates = candidates[self._grammar.allowed(candidates)]
-            if not len(candidates):
-                return None
+        for candidates in _likeliest(logits):
+            allowed = self._allowed(candidates)
+            if not len(allowed):
+                continue
+            least = logits[allowed].max() + self._temperature * math.log(_MIN_P)
+            if len(candidates) == len(logits) or logits[candidates].min() < least:
+                return self._drawn(logits, allowed)
+        return None
+
+    def _drawn(self, logits: Logits, candidates: Candidates) -> int:
         scaled = logits[candidates].astype(np.float64) / self._temperature
         likelihood = np.exp(scaled - scaled.max())
         likelihood[likelihood < _MIN_P] = 0.0
         return int(self._random.choice(candidates, p=likelihood / likelihood.sum()))
+
+    def _allowed(self, candidates: Candidates) -> Candidates:
+        return candidates if self._grammar is None else candidates[self._grammar.allowed(candidates)]
+
+
+def _likeliest(logits: Logits) -> Iterator[Candidates]:
+    """Ever more of the likeliest tokens, each time in the order of their numbers; at last all.
+
+    A grammar judges each token on its own, so asking about the likeliest first gives what masking the whole vocabulary
+    gives, for a small part of the price.
+    """
+    for few in _LIKELIEST:
+        if few < len(logits):
+            yield np.sort(np.argpartition(logits, -few)[-few:])
+    yield np.arange(len(logits))

@@ -92,6 +92,12 @@ class Scripted:
             rows.append(normalised(scores))
         return rows
 
+    def in_background(self) -> Scripted:
+        return self
+
+    def clear(self) -> None:
+        """Nothing is kept but `calls`, which are the test's own."""
+
     def close(self) -> None:
         """Nothing to free."""
 
@@ -138,6 +144,12 @@ class NoModel:
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
         _no_model()
+
+    def in_background(self) -> NoModel:
+        return self
+
+    def clear(self) -> None:
+        """Nothing is kept."""
 
     def close(self) -> None:
         """Nothing to free."""

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from agent.ask import Ask
 from agent.errors import BadCompletion, LLMError
-from agent.features import Population, features, value_of
+from agent.features import Population, listed, value_of
 from agent.grounding.check import CJK_RUN, MARKUP, WORD, known, without
 from agent.grounding.facts import NUMBER
 from agent.labels import label, noun, shown
@@ -168,13 +168,12 @@ def latent(
     taken = {tag.feature for tag in tags}
     counts: dict[str, int] = {}
     for item in near:
-        for feature in features(item, population):
+        for feature in listed(item, population):
             counts[feature] = counts.get(feature, 0) + 1
     scored = [
         (log_odds_z(count, len(near), population.listed_share(feature)), feature)
         for feature, count in counts.items()
-        if feature.startswith(("category:", "language:"))
-        and count >= 2
+        if count >= 2
         and feature not in taken
         and (feature not in tally.features or tally.features[feature].met <= 0.02 * len(tally.marks))
     ]

@@ -84,6 +84,7 @@ class Profiler:
         language = reading.language_by(letters, chinese, self.language)
         feelings = kept.sentiment if kept else Sentiment()
         read_parts = []
+        items: dict[str, Item] = {}
         for start in range(0, len(events), PART):
             part = events[start : start + PART]
             read = reading.read(part, ask, language)
@@ -99,7 +100,9 @@ class Profiler:
         liked = sorted(
             (mark for mark in tally.marks.values() if mark.preference > 0.3), key=lambda mark: -mark.preference
         )
-        items = self.store.items({mark.item for one in found for mark in one.marks} | {m.item for m in liked[:40]})
+        wanted = {mark.item for one in found for mark in one.marks} | {mark.item for mark in liked[:40]}
+        # Most people's history is one part, and then nothing is left to be read.
+        items = {id: items[id] for id in wanted & items.keys()} | self.store.items(wanted - items.keys())
         titles = {id: item.title for id, item in items.items()}
         named = naming.name(found, titles, ask, language, self.domain)
         near = self.near([mark.item for mark in liked[:20]], list(tally.marks)) if liked else []
@@ -108,6 +111,7 @@ class Profiler:
         tags = naming.proven(tags, self._receipts(user, tags))
         who = writing.portrait(tags, tally, items, self.domain, language)
         persona = writing.write(who, tally, ask)
+        version = (kept.version if kept else self._last_version(user)) + 1
         profile = Profile(
             user=user,
             tags=tags,
@@ -116,7 +120,7 @@ class Profiler:
             sentiment=feelings,
             language=language,
             questions=questions(tags, language),
-            version=(kept.version if kept else self._last_version(user)) + 1,
+            version=version,
             events=tally.events,
             as_of=tally.at,
             provenance=Provenance(
@@ -127,7 +131,7 @@ class Profiler:
                 prompt_tokens=sum(r.tokens for r in read_parts) + named.prompt_tokens + persona.prompt_tokens,
                 completion_tokens=named.completion_tokens + persona.completion_tokens,
                 ms=round(sum(r.ms for r in read_parts) + named.ms + persona.ms, 1),
-                profile_version=(kept.version if kept else self._last_version(user)) + 1,
+                profile_version=version,
                 notes=notes_of(read_parts, named, persona),
             ),
         )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from agent.features import Population, features
 from agent.types import Event, EventKind, Item
@@ -41,7 +42,8 @@ class Mark(BaseModel, frozen=True):
     kind: EventKind = "view"
 
 
-class Side(BaseModel):
+@dataclass(slots=True)
+class Side:
     """One feature in one history."""
 
     liked: float = 0.0
@@ -54,7 +56,7 @@ class Side(BaseModel):
     dislikes: int = 0
     met: int = 0
     """Items with it, liked, disliked and neither."""
-    items: list[str] = []
+    items: list[str] = field(default_factory=list)
     """Up to KEPT liked and KEPT disliked items that have it, strongest opinion first."""
 
     @property
@@ -64,6 +66,20 @@ class Side(BaseModel):
     @property
     def mass_disliked(self) -> float:
         return self.disliked + self.undated_disliked
+
+
+@dataclass(slots=True)
+class Opinions:
+    """What the marks say, by item, in the form in which it is compared most often."""
+
+    strengths: dict[str, float] = field(default_factory=dict)
+    """How strong an opinion is, a quoted one a little more."""
+    leanings: dict[str, int] = field(default_factory=dict)
+    """1 for a liking, -1 for a dislike, 0 for neither."""
+
+    def note(self, mark: Mark) -> None:
+        self.strengths[mark.item] = abs(mark.preference) + 0.2 * bool(mark.quote)
+        self.leanings[mark.item] = (mark.preference > NEUTRAL) - (mark.preference < -NEUTRAL)
 
 
 class Tally(BaseModel):
@@ -76,7 +92,7 @@ class Tally(BaseModel):
     stars: int = 0
     stars_sum: float = 0.0
     most_plays: float = 1.0
-    whole: Side = Side()
+    whole: Side = Field(default_factory=Side)
     """All items together."""
     features: dict[str, Side] = {}
     marks: dict[str, Mark] = {}
@@ -106,10 +122,13 @@ def add(
     `items`: the catalogue entries of the events, and of no others. `feelings`: event id -> sentiment of its text, -1 to
     1. `quotes`: event id -> the words worth quoting.
     """
-    new = tally.model_copy(deep=True)
+    new = copied(tally)
     new.seq, new.events = seq, tally.events + len(events)
     new.most_plays = max([new.most_plays, *(event.value or 1.0 for event in events if event.kind == "play")])
     advance(new, max((event.at for event in events if event.at), default=None))
+    opinions = Opinions()
+    for mark in new.marks.values():
+        opinions.note(mark)
     for event in events:
         earlier = new.marks.get(event.item)
         if earlier and earlier.event == event.id:
@@ -138,11 +157,19 @@ def add(
         if earlier:
             if earlier.event != event.id:
                 mark = stronger(*in_time(earlier, mark))
-            contribute(new, earlier, own, -1)
+            contribute(new, earlier, own, -1, opinions)
             del new.marks[item.id]
-        contribute(new, mark, own, 1)
+        opinions.note(mark)
+        contribute(new, mark, own, 1, opinions)
         new.marks[item.id] = mark
     return new
+
+
+def copied(tally: Tally) -> Tally:
+    """One's own to change; the marks themselves are frozen and shared."""
+    features = {feature: replace(side, items=list(side.items)) for feature, side in tally.features.items()}
+    whole = replace(tally.whole, items=list(tally.whole.items))
+    return tally.model_copy(update={"whole": whole, "features": features, "marks": dict(tally.marks)})
 
 
 def advance(tally: Tally, to: datetime | None) -> None:
@@ -157,43 +184,46 @@ def advance(tally: Tally, to: datetime | None) -> None:
     tally.at = to
 
 
-def contribute(tally: Tally, mark: Mark, own: Sequence[str], sign: int) -> None:
+def contribute(tally: Tally, mark: Mark, own: Sequence[str], sign: int, opinions: Opinions) -> None:
     """Add (+1) or take back (-1) one item's part in every feature."""
     age = 0.0 if tally.at is None or mark.at is None else (tally.at - mark.at).total_seconds() / 86_400
     mass = sign * abs(mark.preference) * 0.5 ** (age / HALF_LIFE_DAYS)
     undated = mark.at is None
-    for side in (tally.whole, *(tally.features.setdefault(feature, Side()) for feature in own)):
+    likes, dislikes = mark.preference > NEUTRAL, mark.preference < -NEUTRAL
+    own_sides = [tally.features.get(feature) or tally.features.setdefault(feature, Side()) for feature in own]
+    for side in (tally.whole, *own_sides):
         side.met += sign
         # Never below nothing: what is taken back was rounded on the way.
-        if mark.preference > NEUTRAL:
+        if likes:
             side.likes += sign
             if undated:
                 side.undated_liked = max(0.0, side.undated_liked + mass) if side.likes else 0.0
             else:
                 side.liked = max(0.0, side.liked + mass) if side.likes else 0.0
-        elif mark.preference < -NEUTRAL:
+        elif dislikes:
             side.dislikes += sign
             if undated:
                 side.undated_disliked = max(0.0, side.undated_disliked + mass) if side.dislikes else 0.0
             else:
                 side.disliked = max(0.0, side.disliked + mass) if side.dislikes else 0.0
-        if side is not tally.whole:
-            keep(side, mark, tally.marks, sign)
+    for side in own_sides:
+        keep(side, mark.item, opinions, sign)
 
 
-def keep(side: Side, mark: Mark, marks: Mapping[str, Mark], sign: int) -> None:
-    others = [item for item in side.items if item != mark.item]
-    if sign < 0:
+def keep(side: Side, item: str, opinions: Opinions, sign: int) -> None:
+    others = [other for other in side.items if other != item] if item in side.items else side.items
+    leaning = opinions.leanings[item]
+    if sign < 0 or not leaning:
         side.items = others
         return
-    by_item = {item: marks[item] for item in others} | {mark.item: mark}
-    strengths = {item: abs(one.preference) + 0.2 * bool(one.quote) for item, one in by_item.items()}
     # Newest first among equals: the receipt that a person will remember.
-    ranked = sorted([mark.item, *others], key=lambda item: -strengths[item])
-    # Each side keeps its own, or many strong dislikes would leave the likes without a receipt.
-    kept = {*[item for item in ranked if by_item[item].preference > NEUTRAL][:KEPT]}
-    kept |= {*[item for item in ranked if by_item[item].preference < -NEUTRAL][:KEPT]}
-    side.items = [item for item in ranked if item in kept]
+    ranked = sorted([item, *others], key=opinions.strengths.__getitem__, reverse=True)
+    if len(ranked) > KEPT:
+        # Each side keeps its own, or many strong dislikes would leave the likes without a receipt.
+        alike = [one for one in ranked if opinions.leanings[one] == leaning]
+        if len(alike) > KEPT:
+            ranked.remove(alike[-1])
+    side.items = ranked
 
 
 def in_time(known: Mark, new: Mark) -> tuple[Mark, Mark]:

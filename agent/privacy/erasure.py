@@ -83,6 +83,9 @@ def pieces(exported: Any) -> Iterator[str]:
             "quote",
             "tags",
             "receipts",
+            "answers",
+            "jobs",
+            "message",
         )
         for key, part in exported.items():
             # What is under other names are ids, numbers and what was counted.

@@ -319,6 +319,22 @@ def test_nobody_has_no_tags(rapport):
         rapport.state("zoe", "jazz", "add")
 
 
+def test_forgetting_clears_the_model_that_is_open_and_opens_none(shop, tmp_path):
+    cleared = []
+
+    class Keeping(Scripted):
+        def clear(self) -> None:
+            cleared.append(self.name)
+
+    people = [happened("ann", "f1"), happened("ben", "f2")]
+    rapport = shop(CATALOGUE, people, Keeping(lambda chat: "", name="one"))
+    rapport.forget("ann")
+    assert cleared == ["one"]
+    with open_rapport(settings=settings(tmp_path, llm="gguf:/nowhere")) as other:
+        other.store.add_events(people)
+        other.forget("ben")
+
+
 def test_forgetting_leaves_no_count_behind(rapport):
     rapport.recommend("ben", 3)
     assert rapport.background.stats["f0"].events == 2

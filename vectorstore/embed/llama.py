@@ -66,9 +66,11 @@ class LlamaEmbedder:
 
 
 def _load(path: Path, threads: int) -> Llama:
-    # Waiting OpenMP threads spin by default; beside other work two of them then embedded 4 texts a second instead of
-    # 99 (measured). OpenMP reads this when it is loaded, so it stands before the first import; who has set it decides.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Waiting OpenMP threads spin by default, for milliseconds; beside other work two of them then embedded 4 texts a
+    # second instead of 99 (measured), so they spin for some 10 us and sleep. OpenMP reads this when it is loaded, so it
+    # stands before the first import; who has set it decides.
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="1000")
     try:
         import llama_cpp
     except ImportError as error:

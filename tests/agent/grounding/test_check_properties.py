@@ -8,7 +8,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.grounding.check import LONGEST, Rules, check, harmless, known, of_domain
+from agent.grounding.check import (
+    CJK,
+    FIRST_MARK,
+    LONGEST,
+    Rules,
+    check,
+    fold,
+    harmless,
+    known,
+    mask,
+    of_domain,
+    spelling,
+)
 from agent.grounding.facts import Facts, stars, year
 
 FACTS = Facts(
@@ -100,3 +112,41 @@ def test_only_the_true_rating_passes(value):
 def test_the_bound_is_above_what_rules_allow():
     assert Rules().max_chars < LONGEST
     assert re.match(r"longer", check("x" * (LONGEST + 1), FACTS, Rules())[0])
+
+
+PARTS = st.sampled_from(
+    ["up", "Up", "drama", "comedy", "ies", "y", "'s", " ", "5", "5 stars", "不", "电影", "㐂", "x", "-", "M*A*S*H", "?",
+     " & ", " and ", "1984", "the", "ſ", "ß", "_", "."]
+)  # fmt: skip
+WORDS = st.lists(PARTS, min_size=1, max_size=3).map("".join).filter(lambda entry: any(map(str.isalnum, entry)))
+ENTRIES = st.lists(WORDS, max_size=6, unique=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ENTRIES, st.data())
+def test_looking_for_entries_one_by_one_finds_what_one_pattern_of_all_finds(entries, data):
+    vocabulary = sorted(map(fold, entries), key=lambda entry: (-len(entry), entry))
+    names = data.draw(st.lists(st.sampled_from(vocabulary))) if vocabulary else []
+    glue = st.sampled_from([" ", "s", "es", "片", "Stars", "a", ".", "星"])
+    said = st.sampled_from(vocabulary) if vocabulary else st.nothing()
+    text = fold("".join(data.draw(st.lists(st.one_of(said, said.map(str.upper), glue), max_size=12))))
+    assert mask(text, vocabulary, names) == all_at_once(text, vocabulary, set(names))
+
+
+def all_at_once(text: str, vocabulary: list[str], names: set[str]) -> str:
+    """The same by one alternation, tried at every place in the order of the vocabulary."""
+    letter = r"(?-i:(?![\u3400-\u9fff])[^\W_])"
+    parts = [
+        f"({spelling(entry, entry in names)})"
+        if CJK.search(entry)
+        else f"(?<!{letter})({spelling(entry, entry in names)})(?!{letter})"
+        for entry in vocabulary
+    ]
+
+    def mark(match: re.Match[str]) -> str:
+        found = vocabulary[(match.lastindex or 0) - 1]
+        alike = [n for n, entry in enumerate(vocabulary) if entry.casefold() == found.casefold()]
+        exact = [n for n in alike if match[0].startswith(vocabulary[n])]
+        return chr(FIRST_MARK + (exact or [vocabulary.index(found)])[0])
+
+    return re.sub("|".join(parts), mark, text, flags=re.IGNORECASE) if parts else text

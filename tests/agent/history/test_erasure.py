@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from agent.errors import StoreBusy
+from agent.history.jobs import Jobs
 from agent.history.store import Store, event_id
 from agent.types import Call, Event, Profile, TagEdit
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-TABLES = {"events", "profiles", "tallies", "tag_edits", "calls"}
+TABLES = {"events", "profiles", "tallies", "tag_edits", "calls", "jobs", "answers"}
 
 
 def token(person: int) -> str:
@@ -30,6 +31,12 @@ def fill(store: Store, people: range) -> None:
         store.save_profile(Profile(user, persona=text, version=1), tally=json.dumps(text))
         store.add_edit(TagEdit(user, token(person), "", "add", 1, NOON))
         store.log_call(Call(NOON, "p", "m", 1, 1, 1.0, "ok", user))
+        store.keep_answer(user, "question", json.dumps({"text": text}))
+        jobs = Jobs(store, "work", "here")
+        jobs.plan([user])
+        job = jobs.lease([user])
+        assert job
+        jobs.fail(job, "StoreError", text)
 
 
 def hits(folder: Path, person: int) -> int:
@@ -42,7 +49,15 @@ def test_not_a_byte_of_an_erased_person_is_left_in_any_file(store, tmp_path):
     assert all(hits(tmp_path, person) > 0 for person in range(60)), "the tokens must be there before"
     for person in gone:
         counts = store.erase_user(token(person))
-        assert counts == {"events": 15, "profiles": 1, "tallies": 1, "tag_edits": 1, "calls": 1}
+        assert counts == {
+            "events": 15,
+            "profiles": 1,
+            "tallies": 1,
+            "tag_edits": 1,
+            "calls": 1,
+            "jobs": 1,
+            "answers": 1,
+        }
     assert [hits(tmp_path, person) for person in gone] == [0] * len(gone)
     assert all(hits(tmp_path, person) > 0 for person in kept)
     store.close()

@@ -120,3 +120,15 @@ def test_a_migration_that_is_killed_is_done_by_the_next_opening(url):
     assert killed.returncode == -signal.SIGKILL
     Store.open(url).close()
     assert tables(url) == {*metadata.tables, "alembic_version"}
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_it_holds(url, monkeypatch):
+    monkeypatch.setattr(database, "REVISION", "0001")
+    with Store.open(url) as store:
+        store.add_items([Item("i1", "Solaris")])
+    assert "jobs" not in tables(url)
+    monkeypatch.undo()
+    with Store.open(url) as store:
+        assert store.item("i1") == Item("i1", "Solaris")
+        store.keep_answer("ann", "question", "{}")
+    assert tables(url) == {*metadata.tables, "alembic_version"}

@@ -25,3 +25,13 @@ def model(model_file):
     llm = LlamaCpp(model_file, context=2048, threads=1)  # tests often share their cores with other work
     yield llm
     llm.close()
+
+
+@pytest.fixture(scope="session")
+def isolated_model(model_file):
+    """The same in a process of its own."""
+    from agent.llm.isolated import Isolated
+
+    llm = Isolated(model_file, context=2048, threads=1)
+    yield llm
+    llm.close()

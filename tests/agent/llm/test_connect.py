@@ -6,7 +6,8 @@ import pytest
 
 from agent.errors import SetupError, Unavailable
 from agent.llm.base import Message
-from agent.llm.connect import BACKENDS, connect
+from agent.llm.connect import BACKENDS, HOSTED_TIMEOUT_S, LOCAL_TIMEOUT_S, connect
+from agent.llm.isolated import Isolated
 from agent.llm.openai import OpenAI
 from agent.llm.scripted import NoModel
 
@@ -54,6 +55,14 @@ def test_a_hosted_model(tmp_path):
     llm.close()
 
 
+@pytest.mark.parametrize(("given", "waits"), [(None, HOSTED_TIMEOUT_S), (7.0, 7.0)])
+def test_how_long_a_hosted_model_is_waited_for(given, waits, tmp_path):
+    llm = connect("openai:gpt-x", cache=tmp_path, api_key="k", timeout_s=given)
+    assert isinstance(llm, OpenAI)
+    assert llm._timeout_s == waits
+    llm.close()
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(SetupError, match="no model file"):
         connect(f"gguf:{tmp_path}/x.gguf", cache=tmp_path)
@@ -62,6 +71,8 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.model
 def test_the_built_in_model(model_file):
     llm = connect("builtin", cache=model_file.parent, context=256, threads=1)
+    assert isinstance(llm, Isolated)
+    assert llm._timeout_s == LOCAL_TIMEOUT_S
     assert llm.name == model_file.stem
     assert llm.generate([[Message("user", "Hello")]], max_tokens=4)[0].text
     llm.close()

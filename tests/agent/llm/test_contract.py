@@ -69,7 +69,7 @@ class LLMContract:
         assert "".join(llm.stream(chat, max_tokens=8)) == llm.generate([chat], max_tokens=8)[0].text
 
     def test_a_closed_stream_frees_the_model(self, llm: LLM):
-        for _ in range(10):  # more than are decoded together
+        for _ in range(24):  # more than are decoded together
             stream = llm.stream(question("Tell me a long story."), max_tokens=200)
             assert next(iter(stream))
             stream.close()  # type: ignore[attr-defined]
@@ -96,6 +96,16 @@ class LLMContract:
         assert llm.count_tokens("") == 0
         assert 0 < llm.count_tokens("jazz") < llm.count_tokens("jazz and more jazz, please")
 
+    def test_the_view_for_the_background_is_the_same_model(self, llm: LLM):
+        background = llm.in_background()
+        assert (background.name, background.capable, background.context) == (llm.name, llm.capable, llm.context)
+        chat = question("Name one colour.")
+        assert background.generate([chat], max_tokens=8)[0].text == llm.generate([chat], max_tokens=8)[0].text
+        assert background.count_tokens("jazz") == llm.count_tokens("jazz")
+        background.clear()
+        background.close()
+        assert llm.generate([chat], max_tokens=4)
+
     @pytest.mark.parametrize("text", HOSTILE, ids=["control", "template", "broken", "placeholder", "chinese", "empty"])
     def test_any_text_is_only_text(self, llm: LLM, text):
         (completion,) = llm.generate([question(text + " Name one colour.")], max_tokens=4)
@@ -118,6 +128,20 @@ class TestLlamaCpp(LLMContract):
     @pytest.fixture
     def llm(self, model):
         return model
+
+
+@pytest.mark.model
+class TestIsolated(LLMContract):
+    @pytest.fixture
+    def llm(self, isolated_model):
+        return isolated_model
+
+
+@pytest.mark.model
+class TestIsolatedInBackground(LLMContract):
+    @pytest.fixture
+    def llm(self, isolated_model):
+        return isolated_model.in_background()
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +186,14 @@ def wait_until_up(url, server, log):
 
 @pytest.mark.model
 def test_a_closed_model_refuses(model_file):
+    from agent.llm.isolated import Isolated
     from agent.llm.llamacpp import LlamaCpp
 
-    for llm in (LlamaCpp(model_file, context=256, threads=1), OpenAI("m", "http://127.0.0.1:9/v1")):
+    for llm in (
+        LlamaCpp(model_file, context=256, threads=1),
+        Isolated(model_file, context=256, threads=1),
+        OpenAI("m", "http://127.0.0.1:9/v1"),
+    ):
         llm.close()
         with pytest.raises(LLMError, match="closed"):
             llm.generate([question("Hello")], max_tokens=4)

@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from agent.errors import LLMError, Refused, SetupError, Unavailable
+from agent.errors import LLMError, Refused, SetupError, TimedOut, Unavailable
 from agent.llm.base import Message
 from agent.llm.llamacpp import LlamaCpp
-from agent.llm.scheduler import Finished, Request, common
+from agent.llm.scheduler import RUNNING, Cancel, Finished, Request, Terms, common
 
 pytestmark = pytest.mark.model
 
@@ -171,6 +171,88 @@ def test_threads_get_their_own_answers(model):
         thread.join(timeout=60)
     for n, chat in enumerate(chats):
         assert_same_but_for_ties(model, chat, found[n], answers(model, [chat], 8)[0])
+
+
+def test_amid_a_batch_in_the_background_the_answers_are_the_same(model):
+    chats = [asked(text) for text in REVIEWS[:5]]
+    prompts = [model.prompt_tokens(chat) for chat in chats]
+    background = [Request(prompt, 60, model._pick(SCHEMA, 0.0, 0), terms=Terms(background=True)) for prompt in prompts]
+    model._scheduler.submit(background)
+    urgent = answers(model, [chats[0]], 8)[0]
+    so_far = len(background[-1].answered)
+    together = [tuple(iter(lambda request=request: token_or_end(request), END)) for request in background]
+    assert so_far < len(together[-1]), "the batch was not under way any more"
+    assert_same_but_for_ties(model, chats[0], urgent, answers(model, [chats[0]], 8)[0])
+    for chat, answer in zip(chats[::2], together[::2], strict=True):
+        assert_same_but_for_ties(model, chat, answer, answers(model, [chat], 60, SCHEMA)[0])
+
+
+def test_an_answer_that_gave_up_its_cells_is_the_same(model, monkeypatch):
+    chats = [asked(text) for text in REVIEWS[:2]]
+    prompts = [model.prompt_tokens(chat) for chat in chats]
+    background = [Request(prompt, 60, model._pick(SCHEMA, 0.0, 0), terms=Terms(background=True)) for prompt in prompts]
+    set_back = []
+    really = model._scheduler._set_back
+    monkeypatch.setattr(model._scheduler, "_set_back", lambda run: (set_back.append(run.request), really(run)))
+    model._scheduler.submit(background)
+    first = [token_or_end(request) for request in background]
+    everything = Request(prompts[0], model.context - len(prompts[0]), model._pick(None, 0.0, 0))
+    model._scheduler.submit([everything])
+    token_or_end(everything)
+    model._scheduler.cancel([everything])
+    rest = [tuple(iter(lambda request=request: token_or_end(request), END)) for request in background]
+    assert set_back == background[::-1]
+    for chat, one, more in zip(chats, first, rest, strict=True):
+        assert_same_but_for_ties(model, chat, (one, *more), answers(model, [chat], 60, SCHEMA)[0])
+
+
+def test_time_is_over(model):
+    with pytest.raises(TimedOut, match="0 s"):
+        model.generate([asked("x")], terms=Terms(timeout_s=0))
+    with pytest.raises(TimedOut):
+        list(model.stream(asked("Tell me a long story."), max_tokens=1000, terms=Terms(timeout_s=0.2)))
+    with pytest.raises(TimedOut):
+        model.in_background().generate([asked("x")], terms=Terms(timeout_s=0))
+    assert model.choose([asked("x")], ["yes"], terms=Terms(timeout_s=60)) == [[0.0]]
+
+
+def test_cancelling_ends_all_that_was_asked_under_it_and_nothing_else(model):
+    cancel = Cancel()
+    chats = [asked(text) for text in REVIEWS] * 3  # more than are decoded together
+    assert len(chats) > RUNNING
+    failed: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            model.generate(chats, max_tokens=200, terms=Terms(background=True, cancel=cancel))
+        except LLMError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    stream = model.stream(asked(REVIEWS[0]), max_tokens=12, terms=Terms(cancel=Cancel()))
+    text = next(stream)
+    cancel.set()
+    thread.join(timeout=60)
+    assert [type(error) for error in failed] == [Unavailable]
+    assert text + "".join(stream) == model.generate([asked(REVIEWS[0])], max_tokens=12)[0].text
+    with pytest.raises(Unavailable, match="cancelled"):
+        model.choose([asked("x")], ["yes", "no"], terms=Terms(cancel=cancel))
+
+
+def test_what_was_cleared_is_computed_again(model):
+    chat = asked(REVIEWS[0])
+    length = len(model.prompt_tokens(chat))
+
+    def computed() -> int:
+        before = model.usage().computed_tokens
+        model.generate([chat], max_tokens=2)
+        return model.usage().computed_tokens - before
+
+    computed()
+    assert computed() == 1
+    model.clear()
+    assert computed() == length
 
 
 def test_temperature_and_seed(model):

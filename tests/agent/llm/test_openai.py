@@ -322,6 +322,20 @@ def test_a_parameter_that_the_model_does_not_take_is_left_out_from_then_on(llm, 
     assert "max_tokens" not in server.log[-1]
 
 
+def test_requests_side_by_side_that_meet_the_same_refusal_are_all_sent_again(server):
+    met = threading.Barrier(2)
+
+    def refuse(connection: socket.socket) -> None:
+        met.wait(5)
+        error(400, param="temperature")(connection)
+
+    server.script = [refuse, refuse, says("ok")]
+    llm = OpenAI("m", server.url, timeout_s=5, concurrency=2)
+    assert [one.text for one in llm.generate([CHAT, CHAT])] == ["ok", "ok"]
+    assert len(server.log) == 4
+    llm.close()
+
+
 # -- streams
 
 SPLIT = f"data: {delta('好的', 'stop')}\n\n".encode()
@@ -406,6 +420,20 @@ def test_without_log_probabilities_the_model_picks_from_an_enum(llm, server, log
     assert server.log[1]["response_format"]["json_schema"]["schema"]["properties"] == {
         "answer": {"enum": ["Positive", "Negative", "Mixed"]}
     }
+
+
+def test_a_provider_without_log_probabilities_is_asked_for_a_pick_at_once_from_then_on(llm, server):
+    server.script = [says("Positive"), says('{"answer": "Negative"}')]
+    first, second = (llm.choose([CHAT], ["Positive", "Negative"]) for _ in range(2))
+    assert first == second
+    assert ["logprobs" in body for body in server.log] == [True, False, False]
+
+
+def test_a_model_that_refuses_log_probabilities_picks(llm, server):
+    server.script = [error(400, param="logprobs"), says("Positive"), says('{"answer": "Negative"}')]
+    ((positive, negative),) = llm.choose([CHAT], ["Positive", "Negative"])
+    assert negative > positive
+    assert [{"logprobs", "top_logprobs"} & set(body) for body in server.log[1:]] == [set(), set()]
 
 
 @pytest.mark.parametrize("said", ["I would rather not say.", '{"answer": 3}', "[1]", ""])

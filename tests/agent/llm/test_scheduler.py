@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.errors import LLMError, Refused, Unavailable
-from agent.llm.scheduler import KEPT, RUNNING, SEQUENCES, Finished, Logits, Request, Row, Scheduler, Tokens, log_softmax
+from agent.errors import LLMError, Refused, TimedOut, Unavailable
+from agent.llm.scheduler import (
+    BACKGROUND_ROWS,
+    HELD_BACK,
+    KEPT,
+    RUNNING,
+    SEQUENCES,
+    WAITING_MOST,
+    Cancel,
+    Finished,
+    Logits,
+    Request,
+    Row,
+    Scheduler,
+    Terms,
+    Tokens,
+    log_softmax,
+)
 
 VOCABULARY = 12
 END = 0
+BACKGROUND = Terms(background=True)
 
 
 def logits_after(tokens: Sequence[int]) -> Logits:
@@ -25,13 +42,23 @@ def logits_after(tokens: Sequence[int]) -> Logits:
 
 
 class ExactDecoder:
-    """Holds each sequence as a list of cells, and fails as a native context does, loudly, when they run out."""
+    """Holds each sequence as a list of cells, and fails as a native context does, loudly, when they run out.
 
-    batch = 8
+    `steps`: the rows of every call so far. `asked`: for every call, what stands in the sequences whose logits were
+    wanted. `during`: what is done inside the call of that number, by the scheduler's own thread. `clock`: seconds, one
+    for each call.
+    """
+
+    batch = 2 * RUNNING
     outputs = 8
 
     def __init__(self, cells: int) -> None:
         self.cells = cells
+        self.steps: list[Sequence[Row]] = []
+        self.asked: list[list[Tokens]] = []
+        self.during: dict[int, Callable[[], object]] = {}
+        self.clock = 0.0
+        self.lent: list[Logits] = []
         self.held: list[list[tuple[int, int]]] = [[] for _ in range(SEQUENCES)]
         self.computed = 0
         self.largest_batch = 0
@@ -40,28 +67,36 @@ class ExactDecoder:
 
     def decode(self, rows: Sequence[Row]) -> list[Logits]:
         assert 0 < len(rows) <= self.batch
+        for logits in self.lent:
+            logits.fill(np.nan)  # they hold until the next call only
+        self.clock += 1.0
+        self.steps.append(rows)
+        self.during.pop(len(self.steps) - 1, lambda: None)()
         if self.broken:
             self.broken = False
             raise RuntimeError("the decoder broke")
         self.largest_batch = max(self.largest_batch, len({row.sequence for row in rows}))
         found = []
+        self.asked.append([])
         for row in rows:
             held = self.held[row.sequence]
             assert row.position == len(held), "a token is computed where it does not belong"
             self.computed += 1
             held.append((row.token, self.computed))
             if row.wanted:
-                found.append(logits_after([token for token, _ in held]))
+                self.asked[-1].append(tuple(token for token, _ in held))
+                found.append(logits_after(self.asked[-1][-1]))
         assert self.in_use() <= self.cells, "out of cells"
+        self.lent = found
         return found
 
     def in_use(self) -> int:
         return len({cell for held in self.held for _, cell in held})
 
-    def copy(self, source: int, target: int, length: int) -> None:
+    def copy(self, source: int, into: int, length: int) -> None:
         assert len(self.held[source]) >= length
-        assert self.held[target] == self.held[source][: len(self.held[target])]
-        self.held[target] = self.held[source][:length]
+        assert self.held[into] == self.held[source][: len(self.held[into])]
+        self.held[into] = self.held[source][:length]
 
     def cut(self, sequence: int, length: int) -> None:
         self.held[sequence] = self.held[sequence][:length]
@@ -80,6 +115,9 @@ class Greedy:
         token = int(logits.argmax())
         return None if token == END else token
 
+    def forced(self) -> Tokens:
+        return ()
+
     def complete(self) -> bool:
         return False
 
@@ -87,11 +125,22 @@ class Greedy:
         self.closed = True
 
 
-def answer_alone(prompt: Tokens, max_tokens: int) -> tuple[list[int], str]:
-    tokens: list[int] = []
+class Turning(Greedy):
+    """Never ends, and picks by how much it has picked, too, as a grammar does: it must not lose count."""
+
+    def __init__(self) -> None:
+        self.picked = 0
+
+    def pick(self, logits: Logits) -> int | None:
+        self.picked += 1
+        return int(np.argsort(logits[1:])[-(self.picked % 3) - 1]) + 1
+
+
+def answer_alone(prompt: Tokens, max_tokens: int, kind: type[Greedy] = Greedy) -> tuple[list[int], str]:
+    picker, tokens = kind(), []
     while len(tokens) < max_tokens:
-        token = int(logits_after([*prompt, *tokens]).argmax())
-        if token == END:
+        token = picker.pick(logits_after([*prompt, *tokens]))
+        if token is None:
             return tokens, "stop"
         tokens.append(token)
     return tokens, "length"
@@ -119,7 +168,7 @@ def opened():
 
     def make(cells: int = 400) -> tuple[Scheduler, ExactDecoder]:
         decoder = ExactDecoder(cells)
-        made.append(Scheduler(decoder))
+        made.append(Scheduler(decoder, now=lambda: decoder.clock))
         return made[-1], decoder
 
     yield make
@@ -135,35 +184,46 @@ call = st.tuples(
     st.integers(0, 40),  # how much of it
     st.lists(tail, min_size=1, max_size=12),
     st.one_of(st.integers(1, 12), st.lists(choice, min_size=1, max_size=10, unique=True)),
+    st.booleans(),  # in the background
 )
 INSTRUCTIONS = [(n + 1, *np.random.default_rng(n).integers(1, VOCABULARY, 39).tolist()) for n in range(3)]
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(call, min_size=1, max_size=6), st.sampled_from([110, 200, 1000]))
-def test_together_and_after_each_other_gives_what_each_gives_alone(calls, cells):
+@settings(deadline=None, max_examples=80)
+@given(st.lists(call, min_size=1, max_size=6), st.sampled_from([110, 200, 1000]), st.booleans())
+def test_together_and_after_each_other_gives_what_each_gives_alone(calls, cells, at_once):
     decoder = ExactDecoder(cells)
     scheduler = Scheduler(decoder)
     try:
-        for which, length, tails, wanted in calls:
-            head = INSTRUCTIONS[which][:length]
-            prompts = [(*head, *rest) for rest in tails]
+        asked = []
+        for which, length, tails, wanted, background in calls:
+            prompts = [(*INSTRUCTIONS[which][:length], *rest) for rest in tails]
             shared = length if len(prompts) > 1 else 0
-            if isinstance(wanted, int):
-                requests = [Request(prompt, wanted, Greedy(), shared=shared) for prompt in prompts]
-            else:
-                requests = [Request(prompt, choices=tuple(wanted), shared=shared) for prompt in prompts]
+            terms = Terms(background=background)
+            requests = [
+                Request(prompt, wanted, Greedy(), shared=shared, terms=terms)
+                if isinstance(wanted, int)
+                else Request(prompt, choices=tuple(wanted), shared=shared, terms=terms)
+                for prompt in prompts
+            ]
             scheduler.submit(requests)
-            for prompt, request in zip(prompts, requests, strict=True):
-                tokens, finished = collected(request)
-                if isinstance(wanted, int):
-                    assert (tokens, finished.reason) == answer_alone(prompt, wanted)
-                else:
-                    assert finished.scores == pytest.approx(scores_alone(prompt, wanted))
+            asked += requests
+            if not at_once:
+                check_against_each_alone(requests)
+        check_against_each_alone(asked if at_once else [])
         assert not any(decoder.held[KEPT:]), "a finished request left something behind"
     finally:
         scheduler.close()
     assert decoder.closed
+
+
+def check_against_each_alone(requests: Sequence[Request]) -> None:
+    for request in requests:
+        tokens, finished = collected(request)
+        if request.picker:
+            assert (tokens, finished.reason) == answer_alone(request.prompt, request.max_tokens, type(request.picker))
+        else:
+            assert finished.scores == pytest.approx(scores_alone(request.prompt, request.choices))
 
 
 def test_prompts_of_one_call_share_their_beginning_and_are_decoded_together(opened):
@@ -259,3 +319,387 @@ def test_after_closing_nothing_is_taken(opened):
     assert decoder.closed
     with pytest.raises(Refused, match="closed"):
         scheduler.submit([Request((1,), 1, Greedy())])
+
+
+# -- interactive before background
+
+
+PROMPTS = [(a, b) for a in range(1, 12) for b in range(1, 12)]
+
+
+def prompts_in(step: Sequence[Tokens]) -> list[Tokens]:
+    """Which prompts of two tokens are being answered."""
+    return [tokens[:2] for tokens in step]
+
+
+def test_the_background_stands_still_while_anything_else_is_computed(opened):
+    scheduler, decoder = opened()
+    background = [Request(prompt, 20, Turning(), terms=BACKGROUND) for prompt in PROMPTS[:3]]
+    urgent = Request(PROMPTS[3], 10, Turning())
+    decoder.during[5] = lambda: scheduler.submit([urgent])
+    scheduler.submit(background)
+    check_against_each_alone([urgent, *background])
+    kinds = [set(prompts_in(step)) for step in decoder.asked]
+    assert kinds == [set(PROMPTS[:3])] * 6 + [{PROMPTS[3]}] * 10 + [set(PROMPTS[:3])] * 14
+    assert decoder.computed == 3 * (2 + 19) + (2 + 9), "what stood still was computed again"
+
+
+def test_whoever_waits_is_computed_before_all_that_the_background_waits_with(opened):
+    scheduler, decoder = opened(2000)
+    background = [Request(prompt, 10, Turning(), terms=BACKGROUND) for prompt in PROMPTS[:20]]
+    urgent = [Request(prompt, 3, Turning()) for prompt in PROMPTS[20 : 20 + HELD_BACK]]
+    decoder.during[4] = lambda: scheduler.submit(urgent)
+    scheduler.submit(background)
+    check_against_each_alone([*urgent, *background])
+    assert [prompts_in(step) for step in decoder.asked[:5]] == [PROMPTS[: RUNNING - HELD_BACK]] * 5
+    # All of them start at once, and none of the others goes on.
+    assert [prompts_in(step) for step in decoder.asked[5:8]] == [PROMPTS[20 : 20 + HELD_BACK]] * 3
+
+
+def test_the_background_gives_up_its_cells_the_youngest_first_and_says_nothing_twice(opened):
+    scheduler, decoder = opened(100)
+    background = [Request(prompt, 30, Turning(), terms=BACKGROUND) for prompt in PROMPTS[:3]]  # 96 cells
+    urgent = Request(PROMPTS[3], 40, Turning())  # 42 cells: two of them must go
+    decoder.during[9] = lambda: scheduler.submit([urgent])
+    scheduler.submit(background)
+    check_against_each_alone([urgent])
+    check_against_each_alone(background)
+    assert all(request.results.empty() for request in background)
+    once = 3 * (2 + 29) + (2 + 39)
+    assert decoder.computed == once + 2 * (2 + 9)  # the oldest was kept; of the others, what they had so far
+    assert prompts_in(decoder.asked[50]) == PROMPTS[:3], "the order of the background was lost"
+    assert scheduler.usage().prompt_tokens == 4 * 2
+    assert scheduler.usage().computed_tokens == 4 * 2 + 2 * 2
+
+
+def test_the_background_computes_little_at_a_time(opened):
+    scheduler, decoder = opened(2000)
+    decoder.batch = 4 * BACKGROUND_ROWS
+    prompt = tuple(np.random.default_rng(1).integers(1, VOCABULARY, 2 * BACKGROUND_ROWS + 5).tolist())
+    for terms, most in ((BACKGROUND, BACKGROUND_ROWS), (Terms(), 2 * BACKGROUND_ROWS + 1)):
+        request = Request((*prompt, 1) if terms.background else (2, *prompt), 4, Greedy(), terms=terms)
+        decoder.steps.clear()
+        scheduler.submit([request])
+        collected(request)
+        assert max(map(len, decoder.steps)) == (most if terms.background else len(prompt) + 1)
+
+
+def test_a_beginning_that_is_being_computed_is_not_computed_beside_it(opened):
+    scheduler, decoder = opened(1000)
+    decoder.batch = 8
+    head = INSTRUCTIONS[0]
+    requests = [Request((*head, n + 1), 1, Greedy()) for n in range(5)]  # each asked by somebody else
+    scheduler.submit(requests)
+    check_against_each_alone(requests)
+    assert decoder.computed == len(head) + 5
+
+
+# -- ends
+
+
+def test_time_is_over_for_an_answer_under_way(opened):
+    scheduler, decoder = opened()
+    late = Request(PROMPTS[0], 50, Turning(), terms=Terms(timeout_s=3))
+    other = Request(PROMPTS[1], 50, Turning(), terms=Terms(timeout_s=60))
+    decoder.during[0] = lambda: scheduler.submit([late, other])
+    scheduler.submit([Request((1, 2), 1, Greedy())])
+    with pytest.raises(TimedOut, match="3 s"):
+        collected(late)
+    assert late.answered == answer_alone(PROMPTS[0], 3, Turning)[0]  # one step a second
+    assert late.picker.closed
+    check_against_each_alone([other])
+
+
+class Timed(Turning):
+    """Knows when it was closed."""
+
+    def __init__(self, decoder: ExactDecoder) -> None:
+        super().__init__()
+        self._decoder = decoder
+
+    def close(self) -> None:
+        self.closed_at = self._decoder.clock
+
+
+def test_time_is_over_for_a_request_that_waits(opened):
+    scheduler, decoder = opened(60)
+    first = Request(PROMPTS[0], 50, Turning())
+    late = Request(PROMPTS[1], 50, Timed(decoder), terms=Terms(timeout_s=5))
+    decoder.during[0] = lambda: scheduler.submit([late])
+    scheduler.submit([first])
+    with pytest.raises(TimedOut):
+        collected(late)
+    assert late.picker.closed_at == 5 + 1, "it had to wait for more than the step in progress"
+    check_against_each_alone([first])
+
+
+def test_time_in_the_background_is_the_time_of_the_background(opened):
+    scheduler, decoder = opened()
+    terms = Terms(background=True, timeout_s=12)
+    enough, too_little = (
+        Request(PROMPTS[0], 11, Turning(), terms=terms),
+        Request(PROMPTS[1], 20, Turning(), terms=terms),
+    )
+    decoder.during[3] = lambda: scheduler.submit([Request(PROMPTS[2], 80, Turning())])
+    scheduler.submit([enough, too_little])
+    check_against_each_alone([enough])
+    with pytest.raises(TimedOut):
+        collected(too_little)
+    assert decoder.clock > 80
+
+
+def test_time_in_the_background_does_not_run_while_it_waits(opened):
+    scheduler, decoder = opened(1000)
+    terms = Terms(background=True, timeout_s=30)
+    requests = [Request(prompt, 20, Turning(), terms=terms) for prompt in PROMPTS[: 3 * RUNNING]]
+    scheduler.submit(requests)
+    check_against_each_alone(requests)
+    assert decoder.clock > 30
+
+
+def test_who_is_cancelled_is_woken_at_once_and_its_place_is_free_before_the_next_step(opened):
+    scheduler, decoder = opened(60)
+    cancel = Cancel()
+    terms = Terms(cancel=cancel)
+    first = Request(PROMPTS[0], 50, Turning(), terms=terms)
+    other = Request(PROMPTS[1], 50, Turning())
+    reached, go_on = threading.Event(), threading.Event()
+
+    def held() -> None:
+        reached.set()
+        assert go_on.wait(20)
+
+    decoder.during[3] = held
+    with scheduler.under_way([first], terms):
+        scheduler.submit([other])
+        assert reached.wait(20)
+        cancel.set()
+        with pytest.raises(Unavailable, match="cancelled"):  # while the step is still being computed
+            collected(first)
+        go_on.set()
+        check_against_each_alone([other])
+    assert [row.position for row in decoder.steps[4]] == [0, 1]  # the other has its cells
+    assert first.picker.closed
+
+
+def test_what_waits_is_cancelled_too_and_what_is_asked_afterwards(opened):
+    scheduler, decoder = opened(60)
+    cancel = Cancel()
+    terms = Terms(cancel=cancel)
+    first, second = Request(PROMPTS[0], 50, Turning()), Request(PROMPTS[1], 50, Timed(decoder), terms=terms)
+    decoder.during[3] = cancel.set
+    scheduler.submit([first])
+    with scheduler.under_way([second], terms), pytest.raises(Unavailable, match="cancelled"):
+        collected(second)
+    check_against_each_alone([first])
+    assert second.picker.closed_at == 4
+    third = Request(PROMPTS[2], 50, Turning(), terms=terms)
+    with pytest.raises(Unavailable, match="cancelled"), scheduler.under_way([third], terms):
+        pytest.fail("it was taken")
+    assert third.picker.closed
+
+
+# -- the queue
+
+
+def test_a_call_may_have_many_more_requests_than_may_wait(opened):
+    scheduler, _ = opened(2000)
+    made: list[Request] = []
+
+    def requests() -> Iterator[Request]:
+        for n in range(1000):
+            assert sum(not request.picker.closed for request in made) <= WAITING_MOST + RUNNING
+            made.append(Request((n % 11 + 1, n // 11 % 11 + 1, n % 7 + 1), 2, Greedy(), terms=BACKGROUND))
+            yield made[-1]
+
+    with scheduler.under_way(requests(), BACKGROUND) as submitted:
+        check_against_each_alone(submitted)
+    assert len(made) == 1000
+
+
+@pytest.fixture
+def full(opened):
+    """A scheduler whose queue is full, with a decoder that stands still until the event is set."""
+    scheduler, decoder = opened(60)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def held() -> None:
+        reached.set()
+        assert go_on.wait(20)
+
+    decoder.during[0] = held
+    scheduler.submit([Request(PROMPTS[0], 50, Turning())])
+    assert reached.wait(20)
+    scheduler.submit([Request((1, 2), 2, Greedy()) for _ in range(WAITING_MOST)])
+    yield scheduler, go_on
+    go_on.set()
+
+
+def test_waiting_for_room_ends_with_the_time(full):
+    scheduler, _ = full
+    with pytest.raises(TimedOut):
+        scheduler.submit([Request((1, 2), 2, Greedy(), terms=Terms(timeout_s=0))])
+
+
+def test_waiting_for_room_ends_when_cancelled(full):
+    scheduler, _ = full
+    terms = Terms(cancel=Cancel())
+    request = Request((1, 2), 2, Greedy(), terms=terms)
+    threading.Timer(0.05, terms.cancel.set).start()
+    with pytest.raises(Unavailable, match="cancelled"), scheduler.under_way([request], terms):
+        pytest.fail("it was taken")
+    assert request.picker.closed
+
+
+def test_waiting_for_room_ends_when_the_model_is_closed(full):
+    scheduler, go_on = full
+    closing = threading.Timer(0.05, scheduler.close)
+    closing.start()
+    threading.Timer(0.1, go_on.set).start()
+    with pytest.raises(Refused, match="closed"):
+        scheduler.submit([Request((1, 2), 2, Greedy())])
+    closing.join()
+
+
+def test_the_background_may_wait_while_others_find_room(full):
+    scheduler, go_on = full
+    request = Request((3, 4, 5), 2, Greedy(), terms=BACKGROUND)
+    scheduler.submit([request])
+    go_on.set()
+    check_against_each_alone([request])
+
+
+# -- what is kept
+
+
+def test_what_is_kept_can_be_cleared(opened):
+    scheduler, decoder = opened()
+    for _ in range(2):
+        request = Request(INSTRUCTIONS[0], 1, Greedy())
+        scheduler.submit([request])
+        collected(request)
+        assert any(decoder.held)
+        scheduler.clear()
+        assert not any(decoder.held)
+    assert decoder.computed == 2 * len(INSTRUCTIONS[0])
+
+
+def test_what_is_in_use_is_cleared_with_its_last_user(opened):
+    scheduler, decoder = opened()
+    reached, go_on = threading.Event(), threading.Event()
+
+    def held() -> None:
+        reached.set()
+        assert go_on.wait(20)
+
+    request = Request((*INSTRUCTIONS[0], 3), 30, Turning())
+    decoder.during[10] = held
+    scheduler.submit([request])
+    assert reached.wait(20)
+    clearing = threading.Thread(target=scheduler.clear)
+    clearing.start()
+    go_on.set()
+    clearing.join(20)
+    check_against_each_alone([request])
+    again = Request(request.prompt, 1, Greedy())
+    before = decoder.computed
+    scheduler.submit([again])
+    collected(again)
+    assert decoder.computed == before + len(request.prompt)
+
+
+def test_usage_is_what_was_done(opened):
+    scheduler, decoder = opened()
+    head = INSTRUCTIONS[0]
+    requests = [Request((*head, 1, n), 5, Turning(), shared=len(head) + 1) for n in range(1, 4)]
+    scheduler.submit(requests)
+    for request in requests:
+        collected(request)
+    chosen = Request((*head, 2), choices=((1, 2, 3), (4,)))
+    scheduler.submit([chosen])
+    collected(chosen)
+    usage = scheduler.usage()
+    assert usage.prompt_tokens == 3 * (len(head) + 2) + len(head) + 1 + 2
+    assert usage.computed_tokens == len(head) + 1 + 3 + 1 + 2
+    assert usage.sampled_tokens == 15
+    assert usage.forced_tokens == 0
+    assert usage.decode_s == decoder.clock
+
+
+class Echoing(Greedy):
+    """Has every answer begin with 2 3, and every odd token come as often again as its number says."""
+
+    def __init__(self, *, whole: bool = False) -> None:
+        self.owed: Tokens = (2, 3)
+        self.whole = whole
+
+    def pick(self, logits: Logits) -> int | None:
+        token = super().pick(logits)
+        self.owed = (token,) * token if token and token % 2 else ()
+        return token
+
+    def forced(self) -> Tokens:
+        owed, self.owed = self.owed, ()
+        return owed
+
+    def complete(self) -> bool:
+        return self.whole
+
+
+def echoed_alone(prompt: Tokens, max_tokens: int) -> tuple[list[int], str]:
+    picker = Echoing()
+    tokens = [*picker.forced()]
+    while len(tokens) < max_tokens:
+        token = picker.pick(logits_after([*prompt, *tokens]))
+        if token is None:
+            return tokens, "stop"
+        tokens += [token, *picker.forced()]
+    return tokens[:max_tokens], "length"
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(tail, st.integers(1, 40), st.booleans()), min_size=1, max_size=20),
+    st.sampled_from([110, 200, 1000]),
+)
+def test_what_is_forced_together_is_what_is_forced_alone(calls, cells):
+    decoder = ExactDecoder(cells)
+    scheduler = Scheduler(decoder)
+    try:
+        requests = [
+            Request(tuple(prompt), most, Echoing(), terms=Terms(background=background))
+            for prompt, most, background in calls
+        ]
+        scheduler.submit(requests)
+        for (prompt, most, _), request in zip(calls, requests, strict=True):
+            tokens, finished = collected(request)
+            assert (tokens, finished.reason) == echoed_alone(tuple(prompt), most)
+        usage = scheduler.usage()
+        assert usage.sampled_tokens + usage.forced_tokens == sum(len(request.answered) for request in requests)
+        assert not any(decoder.held[KEPT:]), "a finished request left something behind"
+    finally:
+        scheduler.close()
+
+
+def test_what_is_forced_costs_no_step_of_its_own(opened):
+    scheduler, decoder = opened()
+    request = Request((1, 2, 3), 40, Echoing())
+    scheduler.submit([request])
+    tokens, _ = collected(request)
+    usage = scheduler.usage()
+    assert usage.forced_tokens > usage.sampled_tokens > 1
+    assert len(tokens) == usage.forced_tokens + usage.sampled_tokens
+    assert len(decoder.steps) <= usage.sampled_tokens + 1
+    assert [row.token for row in decoder.steps[0]] == [1, 2, 3, 2, 3]
+    assert [row.wanted for row in decoder.steps[0]] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize(("max_tokens", "whole", "answer"), [(1, True, [2]), (2, False, [2, 3]), (9, True, [2, 3])])
+def test_an_answer_that_is_forced_from_end_to_end_computes_nothing(opened, max_tokens, whole, answer):
+    scheduler, decoder = opened()
+    picker = Echoing(whole=whole)
+    request = Request((1, 2, 3), max_tokens, picker)
+    scheduler.submit([request])
+    assert collected(request) == (answer, Finished("stop" if len(answer) == 2 and whole else "length"))
+    assert decoder.steps == []
+    assert picker.closed

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.features import Population
-from agent.persona.tally import HALF_LIFE_DAYS, KEPT, Tally, add, preference
+from agent.persona.tally import HALF_LIFE_DAYS, KEPT, NEUTRAL, Tally, add, preference
 from agent.types import Event, Item
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -195,3 +195,24 @@ def test_stars_count_against_the_persons_own_mean():
     assert preference(event(1, "1", "review"), 3.5, 1, None) == 0.1
     assert preference(event(1, "1", "play", 100.0), 3.5, 100, None) == pytest.approx(0.9)
     assert preference(event(1, "1", "play"), 3.5, 100, None) < 0.3
+
+
+OPINIONS = st.lists(st.tuples(st.integers(0, 30), st.sampled_from([0.5, 1.5, 3.0, 3.5, 4.0, 5.0])), max_size=60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(OPINIONS)
+def test_the_strongest_of_each_side_are_remembered_the_newest_first_among_equals(opinions):
+    events = [event(n, str(item), "rating", stars, days=n) for n, (item, stars) in enumerate(opinions, 1)]
+    catalogue = {str(n): Item(str(n), f"Film {n}", categories=("All",)) for n in range(31)}
+    whole = add(Tally(), events, catalogue, Population(), {}, {}, len(events))
+    # Once each: what was pushed out does not come back when a stronger one is taken back.
+    once = [one for one in events if [two.item for two in events].count(one.item) == 1]
+    tally = add(Tally(), once, catalogue, Population(), {}, {}, len(once))
+    marks = sorted(tally.marks.values(), key=lambda mark: (-abs(mark.preference), -mark.event))
+    kept = {mark.item for side in (1, -1) for mark in [one for one in marks if one.preference * side > NEUTRAL][:KEPT]}
+    assert not once or tally.features["category:All"].items == [mark.item for mark in marks if mark.item in kept]
+    remembered = whole.features["category:All"].items if events else []
+    strengths = [abs(whole.marks[item].preference) for item in remembered]
+    assert strengths == sorted(strengths, reverse=True)
+    assert len(set(remembered)) == len(remembered) <= 2 * KEPT

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import StoreError, UnknownUser
+from agent.history.jobs import Jobs
 from agent.history.store import Store, event_id
 from agent.privacy import erasure
 from agent.privacy.erasure import TELLING, drop_lines, forget, pieces, spread
@@ -52,6 +53,8 @@ def fill(store: Store, user: str, text: str) -> None:
     )
     store.add_edit(TagEdit(user, "quiet", "", "add", 1, NOON))
     store.log_call(Call(NOON, "p", "m", 1, 1, 1.0, "ok", user))
+    Jobs(store, "work", "here").plan([user])
+    store.keep_answer(user, "question", json.dumps({"text": f"You said: {text}"}))
 
 
 def held(home: Path, text: str) -> bool:
@@ -62,7 +65,8 @@ def test_every_row_goes_and_the_proof_counts_them(store, home):
     fill(store, "ann", PRIVATE)
     assert held(home, PRIVATE)
     proof = forget(store, home, "ann")
-    assert proof.rows == {"events": 2, "profiles": 1, "tallies": 1, "tag_edits": 1, "calls": 1}
+    rows = {"events": 2, "profiles": 1, "tallies": 1, "tag_edits": 1, "calls": 1, "jobs": 1, "answers": 1}
+    assert proof.rows == rows
     assert proof.searched >= 2
     assert proof.files >= 1
     assert proof.found == 0
