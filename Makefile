@@ -34,7 +34,8 @@ check: install  ## formatting, lint, types
 test: check  ## check, then the tests (minutes, offline)
 	$(RUN) pytest
 
-test-long: check  ## the long ones too
+test-long: check  ## the long ones too (tens of minutes; Ray is installed for them)
+	$(UV) sync --frozen --extra local --extra ray --extra prices
 	$(RUN) pytest -m "long or not long"
 
 eval: install  ## the measurements; name the data folder with DATA=…

@@ -328,6 +328,9 @@ class Collector:
     store: Store
     budget: Budget
     left_out: set[str]
+    trusted: bool = True
+    """The model has answered somebody. Until it has, a refusal says more about it, or the key, than about a person,
+    and is not kept."""
     answered: set[str] = field(default_factory=set)
     """Requests that have their answer now, or never will because they were refused."""
     unsettled: set[str] = field(default_factory=set)
@@ -342,6 +345,7 @@ class Collector:
     """Why the last request has no answer."""
     _known: dict[str, bool] = field(default_factory=dict)
     _bodies: dict[tuple[str, str], str] = field(default_factory=dict)
+    _held: list[Line] = field(default_factory=list)
 
     def take(self, lines: Iterable[Line | None]) -> None:
         self._known.clear()  # hours may lie between two files
@@ -355,6 +359,11 @@ class Collector:
             else:
                 self._take(line)
         self._write()
+
+    @property
+    def all_refused(self) -> bool:
+        """Nobody was ever answered, and what came back are refusals."""
+        return not self.trusted and bool(self._held)
 
     def count_silence(self) -> None:
         """The batch was completed: what it said nothing of counts as tried."""
@@ -371,6 +380,16 @@ class Collector:
         if line.kind == "parameter":
             self.left_out.add(line.message)
         self.why = line.message or self.why
+        if line.kind == "answer" and not self.trusted:
+            self.trusted = True
+            for held in self._held:
+                self._keep(held)
+        if line.kind == "refused" and not self.trusted:
+            self._held.append(line)
+        else:
+            self._keep(line)
+
+    def _keep(self, line: Line) -> None:
         for user in self.askers[line.id]:
             # Whoever was forgotten in the meantime is not written down again.
             if self._known.setdefault(user, self.store.has_user(user)) and (body := self._body(user, line)):

@@ -246,7 +246,7 @@ def price_of(
 
 def _listed(model: str, *, batch: bool) -> Price | None:
     try:
-        from genai_prices import Usage, calc_price
+        from genai_prices import Usage, calc_price  # pyright: ignore[reportMissingImports]  an extra
     except ImportError:
         return None
     usage = Usage(input_tokens=_REASONABLE, output_tokens=_REASONABLE)

@@ -112,7 +112,7 @@ def cluster(settings: Settings) -> Iterator[int]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]  an extra
     except ImportError as error:
         raise SetupError("--engine ray needs Ray: pip install '.[ray]'") from error
     ours = not ray.is_initialized()
@@ -169,7 +169,7 @@ def _spread(
 
 
 def _rows(settings: Settings, people: Sequence[str], order: Order, machines: int) -> Iterator[dict[str, Any]]:
-    import ray.data
+    import ray.data  # pyright: ignore[reportMissingImports]
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

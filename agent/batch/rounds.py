@@ -59,6 +59,8 @@ class Flight(BaseModel, frozen=True):
 
     sent: tuple[Sent, ...] = ()
     left_out: tuple[str, ...] = ()
+    answered: bool = False
+    """The model has answered somebody."""
 
 
 class Ledger:
@@ -71,6 +73,7 @@ class Ledger:
         flight = Flight.model_validate_json(body) if body else Flight(left_out=tuple(left_out))
         self.sent = {one.name: one for one in flight.sent}
         self.left_out = set(flight.left_out)
+        self.answered = flight.answered
 
     def put(self, one: Sent) -> None:
         self.sent[one.name] = one
@@ -81,7 +84,8 @@ class Ledger:
         self.keep()
 
     def keep(self) -> None:
-        flight = Flight(sent=tuple(self.sent.values()), left_out=tuple(sorted(self.left_out)))
+        sent, left_out = tuple(self.sent.values()), tuple(sorted(self.left_out))
+        flight = Flight(sent=sent, left_out=left_out, answered=self.answered)
         self._store.set_meta(self._key, flight.model_dump_json())
 
 
@@ -126,12 +130,16 @@ def tag_by_files(
                 collector = rounds.collector(outbox)
                 for path in collect:
                     collector.take(_lines_of(path))
-                rounds.ledger.keep()
                 tell(told(collector))
+                if refused := rounds.learn(collector):
+                    return rounds.report(refused)
                 outbox.close()
                 outbox = rounds.go()
-            for path in outbox.write(write) if write else ():
+            paths = outbox.write(write) if write else []
+            for path in paths:
                 tell(f"requests written to {path}")
+            if write and not paths:
+                tell(f"nothing is left to be asked: {write} was not written")
             return rounds.report(spent(outbox))
         finally:
             outbox.close()
@@ -224,7 +232,13 @@ class Rounds:
         return outbox
 
     def collector(self, outbox: Outbox) -> Collector:
-        return Collector(outbox.askers, self._store, self.budget, self.ledger.left_out)
+        return Collector(outbox.askers, self._store, self.budget, self.ledger.left_out, self.ledger.answered)
+
+    def learn(self, collector: Collector) -> str:
+        """What the round told about the model is kept; why no other round makes sense, or ""."""
+        self.ledger.answered = collector.trusted
+        self.ledger.keep()
+        return f"the model refuses every request: {collector.why}" if collector.all_refused else ""
 
     def report(self, stopped: str = "") -> Report:
         assert self._last is not None
@@ -232,7 +246,8 @@ class Rounds:
         return replace(
             self._last,
             tagged=self._tagged,
-            unchanged=self._last.people - self._tagged - len(self._failures) - self._last.remaining,
+            # Those who were waited for without being meant now are among the tagged.
+            unchanged=max(0, self._last.people - self._tagged - len(self._failures) - self._last.remaining),
             failures=tuple(self._failures.values()),
             prompt_tokens=used.prompt_tokens,
             completion_tokens=used.completion_tokens,
@@ -336,7 +351,8 @@ class Courier:
         if self._ledger.sent:
             self._tell(f"{len(self._ledger.sent)} batches are in flight already")
             with closing(self._rounds.go_with_all_that_wait()) as outbox:
-                if problem := self._bring(self._rounds.collector(outbox)).problem:
+                collector = self._rounds.collector(outbox)
+                if problem := self._bring(collector).problem or self._rounds.learn(collector):
                     self._tell(problem)
         fruitless = 0
         while True:
@@ -351,6 +367,8 @@ class Courier:
                     collector.count_silence()
             if brought.problem:
                 return f"the provider turned a batch down: {brought.problem}"
+            if refused := self._rounds.learn(collector):
+                return refused
             fruitful = collector.answered or known != self._ledger.left_out
             fruitless = 0 if fruitful else fruitless + 1
             if fruitless == FRUITLESS:

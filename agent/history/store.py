@@ -139,8 +139,8 @@ class Store:
         found: dict[str, Item] = {}
         for chunk in batches(wanted, _CHUNK):
             with self.reading() as connection:
-                rows = connection.execute(select(items).where(items.c.id.in_(chunk))).all()
-            found.update((row.id, _item(row)) for row in rows)
+                rows = connection.execute(_ITEMS, {"ids": chunk}).all()
+            found.update((item.id, item) for item in map(_item, rows))
         return {id: found[id] for id in wanted if id in found}
 
     def all_items(self) -> Iterator[Item]:
@@ -202,24 +202,22 @@ class Store:
 
     def events_after(self, user: str, seq: int, until: int | None = None) -> list[Event]:
         """Events added or changed after the one with sequence number `seq` (and up to `until`), in that order."""
-        query = select(events).where(events.c.user == user, events.c.seq > seq).order_by(events.c.seq)
-        if until is not None:
-            query = query.where(events.c.seq <= until)
+        bounds = {"of": user, "after": seq, "until": _LAST if until is None else until}
         with self.reading() as connection:
-            return [_event(row) for row in connection.execute(query)]
+            return [_event(row) for row in connection.execute(_EVENTS_AFTER, bounds).all()]
 
     def events_by_id(self, user: str, ids: Iterable[int]) -> list[Event]:
         """Those of `ids` that are this person's."""
         found: list[Event] = []
         for chunk in batches(ids, _CHUNK):
-            query = select(events).where(events.c.user == user, events.c.id.in_(chunk))
             with self.reading() as connection:
-                found += [_event(row) for row in connection.execute(query)]
+                found += [_event(row) for row in connection.execute(_EVENTS_BY_ID, {"of": user, "ids": chunk}).all()]
         return found
 
     def last_seq(self, user: str) -> int:
         """The sequence number of the event added last; 0 without events."""
-        return self._number(select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user == user))
+        with self.reading() as connection:
+            return connection.execute(_LAST_SEQ, {"of": user}).scalar_one()
 
     def all_events(self) -> Iterator[Event]:
         """Every event of everybody, in the order they were added."""
@@ -286,11 +284,8 @@ class Store:
 
     def edits(self, user: str) -> list[TagEdit]:
         """What this person stated, removed and muted, oldest first."""
-        query = (
-            select(tag_edits).where(tag_edits.c.user == user).order_by(tag_edits.c.at.nulls_first(), tag_edits.c.name)
-        )
         with self.reading() as connection:
-            return [_edit(row) for row in connection.execute(query)]
+            return [_edit(row) for row in connection.execute(_EDITS, {"of": user}).all()]
 
     def add_edit(self, edit: TagEdit) -> None:
         """Keeps an edit; a later one about the same name and feature takes its place."""
@@ -448,9 +443,8 @@ class Store:
             return connection.execute(query).scalar_one()
 
     def _newest_profile(self, user: str) -> Any:
-        query = select(profiles).where(profiles.c.user == user).order_by(profiles.c.version.desc()).limit(1)
         with self.reading() as connection:
-            return connection.execute(query).first()
+            return connection.execute(_NEWEST_PROFILE, {"of": user}).first()
 
     def _add_items(self, batch: Sequence[Item]) -> Counts:
         # Titled rows last, so that they win over a bare reference to the same item.
@@ -502,6 +496,23 @@ def keep_profile(connection: Connection, profile: Profile, seq: int | None, tall
         connection.execute(insert(tallies), {"user": profile.user, "body": tally})
 
 
+# What is asked for every person of a batch is built once: to build a statement takes as long as to run it.
+_LAST = 2**63 - 1
+_ITEMS = select(items).where(items.c.id.in_(bindparam("ids", expanding=True)))
+_EVENTS = select(events).where(events.c.user == bindparam("of"))
+_EVENTS_AFTER = _EVENTS.where(events.c.seq > bindparam("after"), events.c.seq <= bindparam("until")).order_by(
+    events.c.seq
+)
+_EVENTS_BY_ID = _EVENTS.where(events.c.id.in_(bindparam("ids", expanding=True)))
+_LAST_SEQ = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user == bindparam("of"))
+_EDITS = (
+    select(tag_edits)
+    .where(tag_edits.c.user == bindparam("of"))
+    .order_by(tag_edits.c.at.nulls_first(), tag_edits.c.name)
+)
+_NEWEST_PROFILE = (
+    select(profiles).where(profiles.c.user == bindparam("of")).order_by(profiles.c.version.desc()).limit(1)
+)
 _ITEM_CONTENT = ("title", "text", "categories", "attributes", "added_at")
 _EVENT_COLUMNS = ("id", "user", "item", "kind", "value", "text", "at", "source")
 _UPDATE_ITEM = update(items).where(items.c.id == bindparam("this"))

@@ -570,7 +570,7 @@ def test_batches_in_flight_are_collected_for_all_whom_they_are_about(homes, prov
         batched(homes())
     monkeypatch.undo()
     first = set(provider.asked)
-    batched(homes(), users=["lin"])
+    assert batched(homes(), users=["lin"]).unchanged >= 0
     batched(homes())
     assert len(provider.batches) > 2
     assert first
@@ -727,6 +727,32 @@ def test_a_refused_request_is_not_paid_for_again(homes, provider):
     assert (again.failures, again.tagged) == ((), len(report.failures))
 
 
+def test_a_model_that_refuses_everything_is_nobodys_fault(homes, direct, provider):
+    expected = direct().profiles
+    provider.answer = lambda body: refuses(404, "no such model")
+    report = batched(homes())
+    assert "refuses every request: no such model" in report.stopped
+    assert (report.failures, report.remaining) == ((), 2)
+    assert len(provider.batches) == 1
+    provider.answer = model
+    rapport = homes()
+    assert batched(rapport).failures == ()
+    assert written(rapport) == expected
+
+
+def test_a_refusal_before_the_first_answer_counts_when_that_comes(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/store.db") as store:
+        store.add_events([one for one in events() if one.user == "otis"])
+        collector = Collector({"a": ["otis"], "b": ["otis"]}, store, Budget(), set(), trusted=False)
+        collector.take(read_lines([json.dumps({"custom_id": "a", **refuses(400, "too long")}).encode()]))
+        assert collector.all_refused
+        assert store.answer("otis", "a") is None
+        collector.take(read_lines([json.dumps({"custom_id": "b", **says("x")}).encode()]))
+        assert not collector.all_refused
+        assert "too long" in (store.answer("otis", "a") or "")
+        assert "choices" in (store.answer("otis", "b") or "")
+
+
 def test_a_parameter_that_the_model_does_not_take_is_left_out_of_the_next_batch(homes, direct, provider):
     expected = direct().profiles
 
@@ -851,9 +877,9 @@ def test_what_was_collected_is_counted(homes, provider):
 
 def test_what_the_budget_has_no_room_for_is_not_sent(homes, provider):
     budget = Budget(Price(1.0, 1.0), Limits(tokens=700))
-    report = batched(homes(), budget=budget)
+    report = batched(homes(people=("otis",)), budget=budget)
     assert "limit" in report.stopped
-    assert report.remaining > 0
+    assert report.remaining == 1
     assert 0 < budget.spent.prompt_tokens + budget.spent.completion_tokens <= 700
     assert provider.asked
     # With more money the same command goes on where it was.
@@ -892,6 +918,9 @@ def test_by_files_alone_the_profiles_are_the_same(homes, direct, provider, tmp_p
         rounds_ += 1
         assert rounds_ < 10
     assert rounds_ > 3
+    lines: list[str] = []
+    tag_by_files(rapport, Order(), write=requests, tell=lines.append)
+    assert [line for line in lines if "nothing is left to be asked" in line]
     assert written(rapport) == expected
     assert len(provider.log) == sent
 

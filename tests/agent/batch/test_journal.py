@@ -8,9 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from agent.ask import Ask
 from agent.batch.journal import Journal, key
 from agent.errors import (
+    BadCompletion,
     CallFailed,
     CallRefused,
     CallUnavailable,
@@ -176,6 +179,19 @@ def test_it_looks_like_the_model(store):
     assert journal.count_tokens("some words") == llm.count_tokens("some words")
     assert list(journal.stream(said("x"))) == ["x"]
     journal.close()
+
+
+class Size(BaseModel):
+    size: int
+
+
+def test_a_repair_that_does_not_fit_leaves_the_first_answer_here_too(store):
+    """As without a journal: what was said counts as bad, and no profile fails for it."""
+    logged = []
+    ask = Ask(Journal(Scripted(lambda chat: "x " * 600, context=700), store, "ann"), logged.append)
+    (answer,) = ask.answer("sentiment", [{"sentence": "Good."}], Size, max_tokens=300)
+    assert type(answer) is BadCompletion
+    assert [one.outcome for one in logged] == ["BadCompletion", "Refused"]
 
 
 class Killed(BaseException):
