@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.llm.base import LLM, Chat, Completion, Message, Schema
+from agent.llm.wrapped import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +22,13 @@ class Asked:
     choices: tuple[str, ...] = ()
 
 
-class Recording:
-    """`llm`, whose questions are kept in `asked`, in the order in which they were put. Closing it closes nothing."""
+class Recording(Wrapped[LLM]):
+    """`llm`, whose questions are kept in `asked`, in the order in which they were put."""
 
     def __init__(self, llm: LLM, asked: list[Asked] | None = None) -> None:
-        self._llm = llm
+        super().__init__(llm)
         self._writing = threading.Lock()
         self.asked: list[Asked] = [] if asked is None else asked
-
-    @property
-    def name(self) -> str:
-        return self._llm.name
-
-    @property
-    def capable(self) -> bool:
-        return self._llm.capable
-
-    @property
-    def context(self) -> int:
-        return self._llm.context
-
-    def count_tokens(self, text: str) -> int:
-        return self._llm.count_tokens(text)
 
     def generate(
         self,
@@ -54,24 +40,15 @@ class Recording:
         seed: int = 0,
     ) -> list[Completion]:
         self._note(Asked(tuple(chat), max_tokens, temperature, seed, schema) for chat in chats)
-        return self._llm.generate(chats, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return super().generate(chats, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
     def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
         self._note([Asked(tuple(chat), max_tokens, temperature, seed)])
-        return self._llm.stream(chat, max_tokens=max_tokens, temperature=temperature, seed=seed)
+        return super().stream(chat, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
         self._note(Asked(tuple(chat), choices=tuple(choices)) for chat in chats)
-        return self._llm.choose(chats, choices)
-
-    def in_background(self) -> Recording:
-        return Recording(self._llm.in_background(), self.asked)
-
-    def clear(self) -> None:
-        self._llm.clear()
-
-    def close(self) -> None:
-        """Nothing: the model belongs to whoever opened it."""
+        return super().choose(chats, choices)
 
     def _note(self, asked: Iterable[Asked]) -> None:
         with self._writing:

@@ -38,12 +38,12 @@ def sync(
     """
     known = store.hashes()
     wanted = _by_id(documents)
-    todo = [document for id, document in wanted.items() if known.get(id) != content_hash(document)]
-    _write(store, embedder, todo, progress or _silent)
+    stale = [document for id, document in wanted.items() if known.get(id) != content_hash(document)]
+    _write(store, embedder, stale, progress or _silent)
     gone = [id for id in known if id not in wanted]
     store.delete(gone)
-    changed = sum(document.id in known for document in todo)
-    return SyncReport(len(todo) - changed, changed, len(wanted) - len(todo), len(gone))
+    changed = sum(document.id in known for document in stale)
+    return SyncReport(len(stale) - changed, changed, len(wanted) - len(stale), len(gone))
 
 
 def _by_id(documents: Iterable[Document]) -> dict[str, Document]:
@@ -55,12 +55,12 @@ def _by_id(documents: Iterable[Document]) -> dict[str, Document]:
     return wanted
 
 
-def _write(store: VectorStore, embedder: Embedder, todo: list[Document], progress: Callable[[int, int], None]) -> None:
-    progress(0, len(todo))
-    for at in range(0, len(todo), BATCH):
-        batch = todo[at : at + BATCH]
+def _write(store: VectorStore, embedder: Embedder, stale: list[Document], progress: Callable[[int, int], None]) -> None:
+    progress(0, len(stale))
+    for at in range(0, len(stale), BATCH):
+        batch = stale[at : at + BATCH]
         store.upsert(batch, embedder.embed([document.text for document in batch]))
-        progress(at + len(batch), len(todo))
+        progress(at + len(batch), len(stale))
 
 
 def _silent(done: int, total: int) -> None:

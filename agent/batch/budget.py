@@ -9,12 +9,13 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.errors import BudgetSpent, LLMError, SetupError, TimedOut
 from agent.llm.base import LLM, Chat, Completion, Message, Schema
 from agent.llm.tokens import MESSAGE_OVERHEAD
+from agent.llm.wrapped import Unasked, Wrapped
 
 if TYPE_CHECKING:
     from agent.wiring import Rapport
@@ -129,30 +130,15 @@ class Budget:
             raise BudgetSpent(f"the next call could pass the limit of ${self.limits.cost:g}")
 
 
-class Metered:
+class Metered(Wrapped[LLM]):
     """A model whose calls go on a Budget's account; raises BudgetSpent beside what the model raises.
 
     The tokens of `choose` are estimated: its answers do not tell them.
     """
 
     def __init__(self, llm: LLM, budget: Budget) -> None:
-        self._llm = llm
+        super().__init__(llm)
         self._budget = budget
-
-    @property
-    def name(self) -> str:
-        return self._llm.name
-
-    @property
-    def capable(self) -> bool:
-        return self._llm.capable
-
-    @property
-    def context(self) -> int:
-        return self._llm.context
-
-    def count_tokens(self, text: str) -> int:
-        return self._llm.count_tokens(text)
 
     def generate(
         self,
@@ -164,7 +150,7 @@ class Metered:
         seed: int = 0,
     ) -> list[Completion]:
         with self._reserved(chats, max_tokens) as used:
-            done = self._llm.generate(chats, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
+            done = super().generate(chats, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
             used.prompt_tokens = sum(one.prompt_tokens for one in done)
             used.completion_tokens = sum(one.completion_tokens for one in done)
         return done
@@ -172,25 +158,16 @@ class Metered:
     def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
         # A stream that was left early may have been computed to its end: it counts in full.
         with self._reserved([chat], max_tokens):
-            yield from self._llm.stream(chat, max_tokens=max_tokens, temperature=temperature, seed=seed)
+            yield from super().stream(chat, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
         # Nothing is decoded beyond the one token whose probabilities are read.
         with self._reserved(chats, 1):
-            return self._llm.choose(chats, choices)
-
-    def in_background(self) -> Metered:
-        return Metered(self._llm.in_background(), self._budget)
-
-    def clear(self) -> None:
-        self._llm.clear()
-
-    def close(self) -> None:
-        self._llm.close()
+            return super().choose(chats, choices)
 
     @contextmanager
     def _reserved(self, chats: Sequence[Chat], max_tokens: int) -> Iterator[Used]:
-        prompt = sum(prompt_tokens(self._llm, chat) for chat in chats)
+        prompt = sum(prompt_tokens(self.llm, chat) for chat in chats)
         reserved = self._budget.reserve(prompt, max_tokens * len(chats))
         used = Used(prompt, max_tokens * len(chats))
         try:
@@ -321,31 +298,14 @@ def _counted(rapport: Rapport, user: str) -> Counting | None:
     return counting
 
 
-@dataclass(eq=False)
-class Counting:
+class Counting(Unasked):
     """Answers nothing, so that every try is made, and counts what it would have been asked."""
 
-    llm: LLM
-    prompt: int = 0
-    answer: int = 0
-    most_prompt: int = 0
-    most_answer: int = 0
-    _asked: set[tuple[Message, ...]] = field(default_factory=set)
-
-    @property
-    def name(self) -> str:
-        return self.llm.name
-
-    @property
-    def capable(self) -> bool:
-        return self.llm.capable
-
-    @property
-    def context(self) -> int:
-        return self.llm.context
-
-    def count_tokens(self, text: str) -> int:
-        return self.llm.count_tokens(text)
+    def __init__(self, llm: LLM) -> None:
+        super().__init__(llm)
+        self.prompt = self.answer = 0
+        self.most_prompt = self.most_answer = 0
+        self._asked: set[tuple[Message, ...]] = set()
 
     def generate(
         self,
@@ -358,24 +318,12 @@ class Counting:
     ) -> list[Completion]:
         for chat in chats:
             self._count(tuple(chat), max_tokens, round(USUAL_SHARE * max_tokens))
-        return [Completion("", "stop", 0, 0, 0.0) for _ in chats]
-
-    def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
-        yield self.generate([chat], max_tokens=max_tokens)[0].text
+        return super().generate(chats)
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
         for chat in chats:
             self._count(tuple(chat), 1, 1)
-        return [[-math.log(len(choices))] * len(choices) for _ in chats]
-
-    def in_background(self) -> Counting:
-        return self
-
-    def clear(self) -> None:
-        """Nothing is kept of prompts beyond the count."""
-
-    def close(self) -> None:
-        """Nothing to free."""
+        return super().choose(chats, choices)
 
     def _count(self, chat: tuple[Message, ...], most: int, usual: int) -> None:
         prompt = prompt_tokens(self.llm, chat)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from agent.errors import CallFailed, CallRefused, CallUnavailable, LLMError, Refused, Unavailable
 from agent.history.store import Store
 from agent.llm.base import LLM, Chat, Completion, Schema
+from agent.llm.wrapped import Wrapped
 
 FORMAT = 1
 """Of what is written down; answers of another format are not found."""
@@ -21,7 +22,7 @@ FORMAT = 1
 Answer = TypeVar("Answer")
 
 
-class Journal:
+class Journal(Wrapped[LLM]):
     """`llm` for one person's job: what it answered before is read from `store`, what it answers is kept there.
 
     An LLMError becomes a CallFailed, so that no profile is written by template because the model failed:
@@ -29,25 +30,13 @@ class Journal:
     """
 
     def __init__(self, llm: LLM, store: Store, user: str) -> None:
-        self._llm = llm
+        super().__init__(llm)
         self._store = store
         self._user = user
 
-    @property
-    def name(self) -> str:
-        return self._llm.name
-
-    @property
-    def capable(self) -> bool:
-        return self._llm.capable
-
-    @property
-    def context(self) -> int:
-        return self._llm.context
-
     def count_tokens(self, text: str) -> int:
         with calls_failed():
-            return self._llm.count_tokens(text)
+            return super().count_tokens(text)
 
     def generate(
         self,
@@ -61,7 +50,7 @@ class Journal:
         how = {"schema": schema, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
 
         def ask(missing: Sequence[Chat]) -> list[Completion]:
-            return self._llm.generate(missing, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
+            return self.llm.generate(missing, schema=schema, max_tokens=max_tokens, temperature=temperature, seed=seed)
 
         return self._answered(chats, {"method": "generate", **how}, ask, written, read)
 
@@ -71,18 +60,9 @@ class Journal:
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
         def ask(missing: Sequence[Chat]) -> list[list[float]]:
-            return self._llm.choose(missing, choices)
+            return self.llm.choose(missing, choices)
 
         return self._answered(chats, {"method": "choose", "choices": list(choices)}, ask, json.dumps, json.loads)
-
-    def in_background(self) -> Journal:
-        return Journal(self._llm.in_background(), self._store, self._user)
-
-    def clear(self) -> None:
-        self._llm.clear()
-
-    def close(self) -> None:
-        """Nothing to free: the model stays its owner's to close."""
 
     def _answered(
         self,

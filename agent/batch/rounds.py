@@ -6,7 +6,6 @@ so that a killed process takes up where it was and submits nothing twice. Stands
 
 from __future__ import annotations
 
-import math
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +27,9 @@ from agent.errors import LLMError, Refused, SetupError, StoreBusy, Unavailable, 
 from agent.history.jobs import Failure, Jobs
 from agent.history.store import Store
 from agent.llm import openai_wire as wire
-from agent.llm.base import LLM, Chat, Completion, Schema
+from agent.llm.base import LLM
 from agent.llm.connect import HOSTED_TIMEOUT_S
+from agent.llm.wrapped import Unasked
 from agent.wiring import Rapport
 
 KEY = "openai-batch"
@@ -206,7 +206,7 @@ class Rounds:
         self._work = work_of(rapport)
         self._llm = rapport.llm
         # The runner's own questions go to nobody: whether the provider is there is for the courier to see.
-        self._rapport = rapport.with_llm(Present(rapport.llm))
+        self._rapport = rapport.with_llm(Unasked(rapport.llm))
         # The budget is for what is sent, which the outbox sees.
         self._order = replace(order, budget=None, progress=self._with_cost(order.progress))
         left_out = () if url_of(rapport) else sorted(wire.OPENAIS_OWN)
@@ -276,54 +276,6 @@ class Rounds:
 
 def _nothing(people: Sequence[str]) -> None:
     """The people of a later pass are those of the first."""
-
-
-@dataclass(frozen=True)
-class Present:
-    """The model as the runner sees it: by name, and always there."""
-
-    llm: LLM
-
-    @property
-    def name(self) -> str:
-        return self.llm.name
-
-    @property
-    def capable(self) -> bool:
-        return self.llm.capable
-
-    @property
-    def context(self) -> int:
-        return self.llm.context
-
-    def count_tokens(self, text: str) -> int:
-        return self.llm.count_tokens(text)
-
-    def generate(
-        self,
-        chats: Sequence[Chat],
-        *,
-        schema: Schema | None = None,
-        max_tokens: int = 256,
-        temperature: float = 0.0,
-        seed: int = 0,
-    ) -> list[Completion]:
-        return [Completion("", "stop", 0, 0, 0.0) for _ in chats]
-
-    def stream(self, chat: Chat, *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0) -> Iterator[str]:
-        yield ""
-
-    def choose(self, chats: Sequence[Chat], choices: Sequence[str]) -> list[list[float]]:
-        return [[-math.log(len(choices))] * len(choices) for _ in chats]
-
-    def in_background(self) -> Present:
-        return self
-
-    def clear(self) -> None:
-        """Nothing is kept of prompts."""
-
-    def close(self) -> None:
-        """Nothing to free: the model stays its owner's to close."""
 
 
 class Courier:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from agent.llm.base import LLM, Chat, Completion, Schema
 from agent.llm.scheduler import Terms
+from agent.llm.wrapped import Wrapped
 
 
 class TakesTerms(LLM, Protocol):
@@ -41,26 +42,8 @@ class TakesTerms(LLM, Protocol):
     def clear(self) -> None: ...
 
 
-class Background:
-    """`llm` in the background, whatever else the terms of a call say. Closing it closes nothing."""
-
-    def __init__(self, llm: TakesTerms) -> None:
-        self._llm = llm
-
-    @property
-    def name(self) -> str:
-        return self._llm.name
-
-    @property
-    def capable(self) -> bool:
-        return self._llm.capable
-
-    @property
-    def context(self) -> int:
-        return self._llm.context
-
-    def count_tokens(self, text: str) -> int:
-        return self._llm.count_tokens(text)
+class Background(Wrapped[TakesTerms]):
+    """`llm` in the background, whatever else the terms of a call say."""
 
     def generate(
         self,
@@ -72,7 +55,7 @@ class Background:
         seed: int = 0,
         terms: Terms | None = None,
     ) -> list[Completion]:
-        return self._llm.generate(
+        return self.llm.generate(
             chats,
             schema=schema,
             max_tokens=max_tokens,
@@ -90,21 +73,15 @@ class Background:
         seed: int = 0,
         terms: Terms | None = None,
     ) -> Iterator[str]:
-        return self._llm.stream(
+        return self.llm.stream(
             chat, max_tokens=max_tokens, temperature=temperature, seed=seed, terms=_in_background(terms)
         )
 
     def choose(self, chats: Sequence[Chat], choices: Sequence[str], *, terms: Terms | None = None) -> list[list[float]]:
-        return self._llm.choose(chats, choices, terms=_in_background(terms))
+        return self.llm.choose(chats, choices, terms=_in_background(terms))
 
     def in_background(self) -> Background:
         return self
-
-    def clear(self) -> None:
-        self._llm.clear()
-
-    def close(self) -> None:
-        """Nothing: the model belongs to whoever opened it."""
 
 
 def _in_background(terms: Terms | None) -> Terms:

@@ -127,15 +127,15 @@ def test_who_is_meant(town):
 
 
 def test_poison_fails_with_its_reason_after_three_attempts_and_costs_nobody_else_anything(town):
-    poisoned_tagging(town, people=40, of_each=2)
+    assert_poison_fails_alone(town, people=40, of_each=2)
 
 
 @pytest.mark.long
 def test_a_thousand_people_with_fifty_poisoned_ones(town):
-    poisoned_tagging(town, people=1000, of_each=10)
+    assert_poison_fails_alone(town, people=1000, of_each=10)
 
 
-def poisoned_tagging(town, people: int, of_each: int) -> None:
+def assert_poison_fails_alone(town, people: int, of_each: int) -> None:
     llm = model(cursed)
     rapport = town(people, llm)
     poisoned: dict[str, str] = {}

@@ -209,15 +209,15 @@ def test_together_and_after_each_other_gives_what_each_gives_alone(calls, cells,
             scheduler.submit(requests)
             asked += requests
             if not at_once:
-                check_against_each_alone(requests)
-        check_against_each_alone(asked if at_once else [])
+                assert_same_as_each_alone(requests)
+        assert_same_as_each_alone(asked if at_once else [])
         assert not any(decoder.held[KEPT:]), "a finished request left something behind"
     finally:
         scheduler.close()
     assert decoder.closed
 
 
-def check_against_each_alone(requests: Sequence[Request]) -> None:
+def assert_same_as_each_alone(requests: Sequence[Request]) -> None:
     for request in requests:
         tokens, finished = collected(request)
         if request.picker:
@@ -338,7 +338,7 @@ def test_the_background_stands_still_while_anything_else_is_computed(opened):
     urgent = Request(PROMPTS[3], 10, Turning())
     decoder.during[5] = lambda: scheduler.submit([urgent])
     scheduler.submit(background)
-    check_against_each_alone([urgent, *background])
+    assert_same_as_each_alone([urgent, *background])
     kinds = [set(prompts_in(step)) for step in decoder.asked]
     assert kinds == [set(PROMPTS[:3])] * 6 + [{PROMPTS[3]}] * 10 + [set(PROMPTS[:3])] * 14
     assert decoder.computed == 3 * (2 + 19) + (2 + 9), "what stood still was computed again"
@@ -350,7 +350,7 @@ def test_whoever_waits_is_computed_before_all_that_the_background_waits_with(ope
     urgent = [Request(prompt, 3, Turning()) for prompt in PROMPTS[20 : 20 + HELD_BACK]]
     decoder.during[4] = lambda: scheduler.submit(urgent)
     scheduler.submit(background)
-    check_against_each_alone([*urgent, *background])
+    assert_same_as_each_alone([*urgent, *background])
     assert [prompts_in(step) for step in decoder.asked[:5]] == [PROMPTS[: RUNNING - HELD_BACK]] * 5
     # All of them start at once, and none of the others goes on.
     assert [prompts_in(step) for step in decoder.asked[5:8]] == [PROMPTS[20 : 20 + HELD_BACK]] * 3
@@ -362,8 +362,8 @@ def test_the_background_gives_up_its_cells_the_youngest_first_and_says_nothing_t
     urgent = Request(PROMPTS[3], 40, Turning())  # 42 cells: two of them must go
     decoder.during[9] = lambda: scheduler.submit([urgent])
     scheduler.submit(background)
-    check_against_each_alone([urgent])
-    check_against_each_alone(background)
+    assert_same_as_each_alone([urgent])
+    assert_same_as_each_alone(background)
     assert all(request.results.empty() for request in background)
     once = 3 * (2 + 29) + (2 + 39)
     assert decoder.computed == once + 2 * (2 + 9)  # the oldest was kept; of the others, what they had so far
@@ -390,7 +390,7 @@ def test_a_beginning_that_is_being_computed_is_not_computed_beside_it(opened):
     head = INSTRUCTIONS[0]
     requests = [Request((*head, n + 1), 1, Greedy()) for n in range(5)]  # each asked by somebody else
     scheduler.submit(requests)
-    check_against_each_alone(requests)
+    assert_same_as_each_alone(requests)
     assert decoder.computed == len(head) + 5
 
 
@@ -407,7 +407,7 @@ def test_time_is_over_for_an_answer_under_way(opened):
         collected(late)
     assert late.answered == answer_alone(PROMPTS[0], 3, Turning)[0]  # one step a second
     assert late.picker.closed
-    check_against_each_alone([other])
+    assert_same_as_each_alone([other])
 
 
 class Timed(Turning):
@@ -430,7 +430,7 @@ def test_time_is_over_for_a_request_that_waits(opened):
     with pytest.raises(TimedOut):
         collected(late)
     assert late.picker.closed_at == 5 + 1, "it had to wait for more than the step in progress"
-    check_against_each_alone([first])
+    assert_same_as_each_alone([first])
 
 
 def test_time_in_the_background_is_the_time_of_the_background(opened):
@@ -442,7 +442,7 @@ def test_time_in_the_background_is_the_time_of_the_background(opened):
     )
     decoder.during[3] = lambda: scheduler.submit([Request(PROMPTS[2], 80, Turning())])
     scheduler.submit([enough, too_little])
-    check_against_each_alone([enough])
+    assert_same_as_each_alone([enough])
     with pytest.raises(TimedOut):
         collected(too_little)
     assert decoder.clock > 80
@@ -453,7 +453,7 @@ def test_time_in_the_background_does_not_run_while_it_waits(opened):
     terms = Terms(background=True, timeout_s=30)
     requests = [Request(prompt, 20, Turning(), terms=terms) for prompt in PROMPTS[: 3 * RUNNING]]
     scheduler.submit(requests)
-    check_against_each_alone(requests)
+    assert_same_as_each_alone(requests)
     assert decoder.clock > 30
 
 
@@ -477,7 +477,7 @@ def test_who_is_cancelled_is_woken_at_once_and_its_place_is_free_before_the_next
         with pytest.raises(Unavailable, match="cancelled"):  # while the step is still being computed
             collected(first)
         go_on.set()
-        check_against_each_alone([other])
+        assert_same_as_each_alone([other])
     assert [row.position for row in decoder.steps[4]] == [0, 1]  # the other has its cells
     assert first.picker.closed
 
@@ -491,7 +491,7 @@ def test_what_waits_is_cancelled_too_and_what_is_asked_afterwards(opened):
     scheduler.submit([first])
     with scheduler.under_way([second], terms), pytest.raises(Unavailable, match="cancelled"):
         collected(second)
-    check_against_each_alone([first])
+    assert_same_as_each_alone([first])
     assert second.picker.closed_at == 4
     third = Request(PROMPTS[2], 50, Turning(), terms=terms)
     with pytest.raises(Unavailable, match="cancelled"), scheduler.under_way([third], terms):
@@ -513,7 +513,7 @@ def test_a_call_may_have_many_more_requests_than_may_wait(opened):
             yield made[-1]
 
     with scheduler.under_way(requests(), BACKGROUND) as submitted:
-        check_against_each_alone(submitted)
+        assert_same_as_each_alone(submitted)
     assert len(made) == 1000
 
 
@@ -566,7 +566,7 @@ def test_the_background_may_wait_while_others_find_room(full):
     request = Request((3, 4, 5), 2, Greedy(), terms=BACKGROUND)
     scheduler.submit([request])
     go_on.set()
-    check_against_each_alone([request])
+    assert_same_as_each_alone([request])
 
 
 # -- what is kept
@@ -600,7 +600,7 @@ def test_what_is_in_use_is_cleared_with_its_last_user(opened):
     clearing.start()
     go_on.set()
     clearing.join(20)
-    check_against_each_alone([request])
+    assert_same_as_each_alone([request])
     again = Request(request.prompt, 1, Greedy())
     before = decoder.computed
     scheduler.submit([again])

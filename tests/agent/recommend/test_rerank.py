@@ -93,7 +93,7 @@ WORST = [
 ]
 
 
-def check(before: Sequence[Candidate], after: Sequence[Candidate], max_shift: int, window: int = 20) -> None:
+def assert_sound(before: Sequence[Candidate], after: Sequence[Candidate], max_shift: int, window: int = 20) -> None:
     """Nothing foreign, nothing lost, nobody moved too far, the tail untouched, best first."""
     assert sorted(one.item.id for one in after) == sorted(one.item.id for one in before)
     place = {one.item.id: at for at, one in enumerate(before)}
@@ -107,7 +107,7 @@ def check(before: Sequence[Candidate], after: Sequence[Candidate], max_shift: in
 def test_letters_survive_any_scores(n, rows, weight, max_shift):
     before, config = candidates(n), RerankConfig(max_shift=max_shift)
     result = Letters(Ask(Evil(rows)), always(weight), config)(QUERY, PROFILE, before)
-    check(before, result.candidates, max_shift)
+    assert_sound(before, result.candidates, max_shift)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -116,7 +116,7 @@ def test_letters_survive_any_opinion(n, opinion, weight, max_shift, window):
     llm = Scripted(lambda chat: "", lambda chat, letters: [float(one) for one in opinion[: len(letters)]])
     before, config = candidates(n), RerankConfig(max_shift=max_shift, window=window)
     result = Letters(Ask(llm), always(weight), config)(QUERY, PROFILE, before)
-    check(before, result.candidates, max_shift, window)
+    assert_sound(before, result.candidates, max_shift, window)
 
 
 @pytest.mark.parametrize("text", WORST)
@@ -124,7 +124,7 @@ def test_letters_survive_any_opinion(n, opinion, weight, max_shift, window):
 def test_a_written_order_survives_any_text(text, n):
     before = candidates(n)
     result = Structured(Ask(Evil(text=text)), always(1.0), RerankConfig(max_shift=7))(QUERY, PROFILE, before)
-    check(before, result.candidates, 7)
+    assert_sound(before, result.candidates, 7)
     assert (result.repairs > 0) == (n > 1)
 
 
@@ -132,7 +132,7 @@ def test_a_written_order_survives_any_text(text, n):
 @given(st.text(max_size=60), st.integers(0, 25))
 def test_a_written_order_survives_random_text(text, n):
     before = candidates(n)
-    check(before, Structured(Ask(Evil(text=text)), always(1.0))(QUERY, PROFILE, before).candidates, 10)
+    assert_sound(before, Structured(Ask(Evil(text=text)), always(1.0))(QUERY, PROFILE, before).candidates, 10)
 
 
 def test_a_cut_off_order_is_not_used_even_when_it_reads_well():
@@ -227,7 +227,7 @@ def test_a_model_with_a_small_context_sees_fewer_options(kind, context):
     llm = Scripted(lambda chat: '{"order": []}', context=context)
     before = candidates(20, "a description of a film that goes on")
     result = kind(Ask(llm), always(1.0))(QUERY, PROFILE, before)
-    check(before, result.candidates, 10)
+    assert_sound(before, result.candidates, 10)
     assert 0 < llm.calls[-1].chat[-1].content.count("a description of a film") < 20
 
 
