@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import SetupError
 from agent.llm.base import LLM
 from agent.recommend.catalogue import documents
 from agent.settings import Settings
@@ -24,6 +25,17 @@ def exact_index(items: Sequence[Item]) -> ExactStore:
     index = ExactStore(embedder.dimension)
     sync(index, embedder, documents(items))
     return index
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    # Not importorskip("llama_cpp"): how its threads wait is set before its first import (agent.llm.native.library).
+    from agent.llm.weights import builtin
+
+    try:
+        return builtin(tmp_path_factory.mktemp("models"))
+    except SetupError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

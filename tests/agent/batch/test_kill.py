@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agent.batch.conftest import PERSONA, names
+from tests.agent.batch.conftest import PERSONA, names, rated
 
 SCRIPT = """
 import os, sys, time
@@ -35,6 +35,25 @@ def reply(chat):
 cli.open_rapport = lambda settings: Rapport(settings, Scripted(reply, name="slow"))
 cli.main()
 """
+REAL = """
+import os, sys
+from agent import cli
+from agent.llm.connect import connect
+from agent.llm.wrapped import Wrapped
+from agent.wiring import Rapport
+
+log = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+class Noted(Wrapped):
+    def generate(self, chats, **how):
+        os.write(log, f"begin {os.getpid()}\\n".encode())
+        done = super().generate(chats, **how)
+        os.write(log, f"end {os.getpid()}\\n".encode())
+        return done
+
+cli.open_rapport = lambda settings: Rapport(settings, Noted(connect("builtin", cache=settings.cache)))
+cli.main()
+"""
 
 
 @dataclass
@@ -44,10 +63,14 @@ class Command:
     home: Path
     log: Path
     seconds: float = 0.5
-    """A call's."""
+    """A call's, on the scripted model."""
+    real: bool = False
+    """On the built-in model."""
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         script = [sys.executable, "-c", SCRIPT, str(self.log), str(self.seconds), PERSONA]
+        if self.real:
+            script = [sys.executable, "-c", REAL, str(self.log)]
         return subprocess.Popen(
             [*script, "tag", "--home", str(self.home), *options],
             stdout=subprocess.PIPE,
@@ -118,6 +141,48 @@ def test_kills_lose_nobody_double_nobody_and_waste_a_call_for_each_one_in_flight
     with store.reading() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM answers").scalar() == 0
         assert list(connection.exec_driver_sql("SELECT DISTINCT state, owner FROM jobs")) == [("done", "")]
+
+
+@pytest.mark.long
+@pytest.mark.model
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("workers", [16, 1])
+def test_kills_on_the_built_in_model(town, tmp_path, model_file, workers):
+    """As above; the model's own process must not outlive the one that was killed."""
+    rapport, people, kills = town(150), names(150), 6
+    rapport.store.add_events(rated(user, f"f{7 * n % 40}", 4.0, 30 + n) for n, user in enumerate(people))
+    command = Command(rapport.settings.home, tmp_path / "calls", real=True)
+    dice, started = random.Random(3), []
+    for _ in range(kills):
+        begun = time.monotonic()
+        process = command.start("--workers", str(workers))
+        line = first_line(process)
+        started.append(time.monotonic() - begun)
+        assert " people/s" in line, line + str(process.communicate())
+        time.sleep(dice.uniform(0, 0.4))
+        children = children_of(process.pid)
+        assert children, "the model has a process of its own"
+        assert command.in_flight(process.pid), "a kill between two calls proves nothing"
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        until = time.monotonic() + 60
+        while any(Path(f"/proc/{child}").exists() for child in children):
+            assert time.monotonic() < until, "the model's process outlived the one that it answered"
+            time.sleep(0.1)
+    done = finished(command.start("--json"))
+    store = rapport.store
+    assert [len(store.profile_history(user)) for user in people] == [1] * len(people)
+    assert (done["failed"], done["remaining"], done["people"]) == (0, 0, len(people))
+    calls = Counter(line.split()[0] for line in command.calls())
+    sys.stdout.write(
+        f"\n{kills} kills, {calls['begin'] - calls['end']} calls wasted; the first new persona came after "
+        f"{max(started):.1f} s at most, {sorted(started)[kills // 2]:.1f} s usually\n"
+    )
+    assert calls["begin"] - calls["end"] <= kills * workers
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_two_processes_share_the_work_and_do_none_of_it_twice(town, tmp_path):

@@ -4,19 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from agent.errors import SetupError
-
-
-@pytest.fixture(scope="session")
-def model_file(tmp_path_factory):
-    # Not importorskip("llama_cpp"): how its threads wait is set before its first import (agent.llm.native.library).
-    from agent.llm.weights import builtin
-
-    try:
-        return builtin(tmp_path_factory.mktemp("models"))
-    except SetupError as error:
-        pytest.skip(str(error))
-
 
 @pytest.fixture(scope="session")
 def model(model_file):
