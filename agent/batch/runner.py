@@ -46,6 +46,9 @@ PROMPTS = ("sentiment", "tags", "persona", "repair")
 TICK_S, LOOK_S, REFRESH_S, RENEW_S = 0.1, 1.0, 10.0, 30.0
 """How often: progress is told; the table is looked at when all that is left is with others; and when some is; our
 leases are renewed."""
+HEAD_START_S = 3.0
+"""How long the first person is worked on alone at most. A model that runs here computes the beginning that all prompts
+share for one instead of waiting for all, so that the first persona comes soon after every start."""
 FAREWELL_S = 5.0
 """How long a stopped run waits for calls in flight."""
 MESSAGE = 300
@@ -216,6 +219,7 @@ class Run:
         self._prompts = prompts()
         trial = chat_of(template_of("sentiment", "en"), {"sentence": NOTHING["en"]})
         self._stopping = threading.Event()
+        self._under_way = threading.Event()
         self._outage = Outage(self._llm, trial, self._stopping.wait, order.delays_s)
         self._counting = threading.Lock()
         self.counts = Counts()
@@ -233,10 +237,12 @@ class Run:
             threading.Thread(target=self._work, args=(queue,), name=f"tag-{number}", daemon=True)
             for number in range(min(self._order.workers, len(people)))
         ]
-        for thread in threads:
-            thread.start()
+        threads[0].start()
         looked = refreshed = renewed = started
         try:
+            self._under_way.wait(HEAD_START_S)
+            for thread in threads[1:]:
+                thread.start()
             while any(thread.is_alive() for thread in threads):
                 time.sleep(TICK_S)
                 now = time.monotonic()
@@ -254,7 +260,7 @@ class Run:
             self._stopping.set()
             queue.stop()
             self.jobs.give_back_all()
-            for thread in threads:
+            for thread in filter(threading.Thread.is_alive, threads):
                 thread.join(FAREWELL_S / len(threads))
             self.seconds = time.monotonic() - started
             self.left = queue.left + queue.aside
@@ -271,8 +277,11 @@ class Run:
         try:
             while not self._stopping.is_set() and (job := queue.take()):
                 self._one(queue, job)
+                self._under_way.set()
         except RapportError as error:
             self._end(queue, error)
+        finally:
+            self._under_way.set()
 
     def _one(self, queue: Queue, job: Job) -> None:
         """One attempt at a job, and what becomes of it. Raises StoreError."""

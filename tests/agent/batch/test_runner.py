@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from agent.batch import runner
 from agent.batch.budget import Budget, Limits
 from agent.batch.runner import PROMPTS, Order, prompts, tag, work_of
 from agent.errors import Deferred, Refused, StoreBusy, TimedOut, Unavailable, UsageError
@@ -112,6 +113,32 @@ def test_without_a_model_templates_answer_and_a_model_makes_them_anew(town):
     rapport = town(3, model())
     assert tag(rapport).tagged == 3
     assert rapport.store.profile("u0001").persona_by == "model"
+
+
+def test_the_first_person_has_a_head_start_which_the_others_do_not_wait_out(town, monkeypatch):
+    begun, others = [], threading.Event()
+
+    def slow_for_the_first(chat: Chat) -> str:
+        begun.append(chat)
+        if len(begun) == 1:
+            assert others.wait(30), "whoever is slow first holds up everybody"
+        else:
+            others.set()
+        return PERSONA
+
+    monkeypatch.setattr(runner, "HEAD_START_S", 0.05)
+    assert tag(town(6, model(slow_for_the_first))).tagged == 6
+
+    monkeypatch.setattr(runner, "HEAD_START_S", 1000)
+    together: list[int] = []
+    known = set(threading.enumerate())
+
+    def alone_at_first(chat: Chat) -> str:
+        together.append(len(set(threading.enumerate()) - known))
+        return PERSONA
+
+    assert tag(town(6, model(alone_at_first, name="another"))).tagged == 6
+    assert together[0] == 1
 
 
 def test_who_is_meant(town):
