@@ -15,7 +15,7 @@ help:  ## this list
 
 install: .venv/.installed  ## everything, from the lock file (compiles llama.cpp once: 3 to 5 minutes on two cores)
 
-.venv/.installed: uv.lock pyproject.toml tools/lean.cmake | $(UV)
+.venv/.installed: uv.lock pyproject.toml tools/lean.cmake tools/tiles.h | $(UV)
 	@echo "installing from uv.lock; llama.cpp is compiled once and then cached"
 	$(UV) sync --frozen --extra local
 	@touch $@

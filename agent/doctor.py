@@ -89,12 +89,15 @@ def engine() -> Finding:
     try:
         from llama_cpp import llama_cpp
 
-        gpu = llama_cpp.llama_supports_gpu_offload()
+        from agent.llm import tiles
+
+        gpu, amx = llama_cpp.llama_supports_gpu_offload(), tiles.usable()
     except (ImportError, OSError, RuntimeError) as error:
         return Finding("llama.cpp", "missing", str(error), "pip install --force-reinstall '.[local]'")
     if not gpu and shutil.which("nvidia-smi"):
         return Finding("llama.cpp", "note", "built for the CPU, and this machine has a GPU", FOR_GPU)
-    return Finding("llama.cpp", "ok", "built for a GPU: all layers go there" if gpu else "built for the CPU")
+    here = "built for the CPU, which computes with AMX" if amx else "built for the CPU"
+    return Finding("llama.cpp", "ok", "built for a GPU: all layers go there" if gpu else here)
 
 
 def state(rapport: Rapport) -> Iterator[Finding]:

@@ -4,8 +4,7 @@
 # `common` serves only the command-line tools and multimodal handlers, which are never loaded here.
 set(LLAMA_BUILD_COMMON OFF)
 
-# Virtual machines may show AMX and then kill the process at the first tile instruction (seen on Sapphire Rapids
-# under KVM: SIGSEGV at ldtilecfg), so the AMX kernels are left out; AVX2 and AVX-512 stay.
+# AMX as GCC 12 would build it ends in a fault: see tiles.h.
 if(CMAKE_CXX_COMPILER_ID MATCHES "GNU|Clang")
-    add_compile_options(-U__AMX_INT8__)
+    add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:SHELL:-include \"${CMAKE_CURRENT_LIST_DIR}/tiles.h\">")
 endif()

@@ -52,11 +52,18 @@ class LlamaCpp:
         gpu_layers: int | None = None,
         name: str | None = None,
     ) -> None:
+        from agent.llm import tiles
         from agent.llm.native import Native, library
 
         offload = bool(library().llama_supports_gpu_offload())
         layers = (_ALL_LAYERS if offload else 0) if gpu_layers is None else gpu_layers
-        self._native: Native = Native(path, cells=context, threads=threads or default_threads(), gpu_layers=layers)
+        self._native: Native = Native(
+            path,
+            cells=context,
+            threads=threads or default_threads(),
+            gpu_layers=layers,
+            repack=tiles.usable() or not tiles.built_with(),
+        )
         source = self._native.chat_template
         if source is None:
             self._native.close()

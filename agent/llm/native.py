@@ -49,16 +49,20 @@ def library() -> Any:
 
 
 class Native:
-    """An open model with a context of `cells` tokens, shared by numbered sequences (decoder.Decoder)."""
+    """An open model with a context of `cells` tokens, shared by numbered sequences (decoder.Decoder).
+
+    `repack`: whether llama.cpp may lay out weights anew for what the processor has (AMX among it).
+    """
 
     batch = BATCH
     outputs = _OUTPUTS
 
-    def __init__(self, path: Path, *, cells: int, threads: int, gpu_layers: int) -> None:
+    def __init__(self, path: Path, *, cells: int, threads: int, gpu_layers: int, repack: bool = True) -> None:
         self._c = c = library()
         self._open = threading.Lock()  # the tokenizer must not be used while the model is freed
         model_parameters = c.llama_model_default_params()
         model_parameters.n_gpu_layers = gpu_layers
+        model_parameters.use_extra_bufts = repack
         self._model = c.llama_model_load_from_file(str(path).encode(), model_parameters)
         if not self._model:
             raise SetupError(f"llama.cpp cannot load {str(path)!r}: the file is damaged or of an unknown architecture")

@@ -82,16 +82,21 @@ def token_or_end(request):
     return END if isinstance(result, Finished) else result
 
 
+def tie(model) -> float:
+    """Floating point differs in the last digits with the size of a batch. Beside half floats that stays where it is;
+    beside quantised weights activations are rounded to 8 bits, and a last digit may become a step."""
+    return 0.05 if "F16" in model.name else 0.25
+
+
 def assert_same_but_for_ties(model, chat, one, other):
-    """Floating point differs in the last digits with the size of a batch, so the two likeliest tokens may change
-    places where they are as good as equal; nothing else may."""
+    """The two likeliest tokens may change places where they are as good as equal; nothing else may."""
     if one == other:
         return
     same = common(one, other)
     request = Request((*model.prompt_tokens(chat), *one[:same]), choices=((one[same],), (other[same],)))
     model._scheduler.submit([request])
     first, second = request.results.get(timeout=60).scores
-    assert abs(first - second) < 0.05, "a token was picked that is not as likely as the other"
+    assert abs(first - second) < tie(model), "a token was picked that is not as likely as the other"
 
 
 def test_together_is_the_same_as_one_at_a_time(model):
@@ -113,7 +118,7 @@ def test_choices_together_are_the_same_as_one_at_a_time(model):
     choices = ["Positive", "Negative", "Neither one nor the other"]
     together = model.choose([asked(text) for text in REVIEWS[:5]], choices)
     for text, row in zip(REVIEWS, together, strict=False):
-        assert row == pytest.approx(model.choose([asked(text)], choices)[0], abs=0.05)
+        assert row == pytest.approx(model.choose([asked(text)], choices)[0], abs=tie(model))
 
 
 def test_a_choice_is_as_likely_as_its_tokens_one_after_the_other(model):

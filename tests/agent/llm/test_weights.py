@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import SetupError
-from agent.llm import weights
+from agent.llm import tiles, weights
 
 
 def test_a_missing_package_is_named_with_the_command(monkeypatch, tmp_path):
@@ -28,16 +28,25 @@ def test_another_file_than_the_trusted_one_is_refused(monkeypatch, tmp_path, mod
 
 
 @pytest.mark.model
-def test_the_built_in_model_is_made_once(model_file, monkeypatch):
-    assert model_file.parent.name.startswith("models")
-    assert weights.BUILTIN_SHA256[:8] in model_file.name
-    assert [path.name for path in model_file.parent.iterdir()] == [model_file.name]
+def test_without_amx_the_built_in_model_is_made_once(model_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiles, "usable", lambda: False)
+    made = weights.builtin(tmp_path)
+    assert weights.BUILTIN_SHA256[:8] in made.name
+    assert list(tmp_path.iterdir()) == [made]
     monkeypatch.setattr(weights, "_as_f16", None)  # would fail if it were made again
-    assert weights.builtin(model_file.parent) == model_file
+    assert weights.builtin(tmp_path) == made
 
 
 @pytest.mark.model
-def test_without_a_place_to_keep_it_the_shipped_file_is_used(model_file, tmp_path, caplog):
+def test_with_amx_the_shipped_file_is_used(model_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiles, "usable", lambda: True)
+    assert weights.builtin(tmp_path).name == weights.BUILTIN_FILE
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.model
+def test_without_a_place_to_keep_it_the_shipped_file_is_used(model_file, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tiles, "usable", lambda: False)
     blocked = tmp_path / "a file"
     blocked.write_text("")
     assert weights.builtin(blocked).name == weights.BUILTIN_FILE
