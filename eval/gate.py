@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import BaseModel, Field
 
 from agent import show
@@ -33,6 +32,7 @@ from agent.recommend.rerank import ModelReranker, blend, choose_reranker
 from agent.settings import load
 from agent.types import Candidate, Event, Profile, Query
 from agent.wiring import Rapport, open_rapport
+from eval.metrics import interval
 
 Recommend = Callable[[str, Sequence[Event]], Sequence[Candidate]]
 """(user, history) -> candidates in retrieval order."""
@@ -70,13 +70,6 @@ class Trial:
     candidates: tuple[Candidate, ...]
     votes: tuple[float, ...]
     hidden: str
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    mean: float
-    low: float
-    high: float
 
 
 def measure(
@@ -175,17 +168,6 @@ def gain(ranked: Sequence[Candidate], hidden: str, k: int) -> float:
     """NDCG@k with one relevant item: 1 / log2(rank + 1) when it is among the first k, else 0."""
     ranks = (rank for rank, one in enumerate(ranked[:k], 1) if one.item.id == hidden)
     return next((1 / math.log2(rank + 1) for rank in ranks), 0.0)
-
-
-def interval(values: Sequence[float], draws: int, seed: int) -> Interval:
-    """Mean and 95 % percentile bootstrap interval over users; all 0 without any."""
-    if not values:
-        return Interval(0.0, 0.0, 0.0)
-    data = np.asarray(values)
-    generator = np.random.default_rng(seed)
-    means = [float(data[generator.integers(0, len(data), len(data))].mean()) for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(data.mean()), float(low), float(high))
 
 
 def run_on_home(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:
