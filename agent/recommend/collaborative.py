@@ -1,0 +1,303 @@
+"""What goes together in everybody's histories: item-to-item weights, trained from events, and what they propose.
+
+Three sums over all people, each closed form: EASE (had by the same people), transitions (had soon after), and a ridge
+regression from a decayed history to what came next. Knows events and ids; no index, no model, no file. What is kept is
+about pairs of items; a person's own part is in the sums only, so whoever is forgotten needs them trained anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from agent.recommend.retrieve import opinions
+from agent.types import Event
+
+Weights = NDArray[np.float32]
+Counts = Literal["liked", "had"]
+"""What counts as an interaction: everything that was done with an item unless it was disliked, or all of it."""
+
+
+class CollaborativeConfig(BaseModel, frozen=True, extra="forbid"):
+    """Chosen on the MovieLens validation events (docs/measured.md), never on test events."""
+
+    counts: Counts = "liked"
+    """A low rating does not pull. `had` also learns from and asks with what was disliked: the rule of board A."""
+    fewest_people: int = Field(default=50, ge=2)
+    """With fewer people nothing is trained: what two friends share is not what goes together."""
+    fewest_each: int = Field(default=2, ge=2)
+    """People an item needs. One person's item would describe that person."""
+    most_items: int = Field(default=8000, ge=1, le=65_536)
+    """Items that take part, those with the most people: memory grows with its square, time with its cube."""
+    kept: int = Field(default=800, ge=1)
+    """Entries kept of each row, the largest by magnitude."""
+    ridge: float = Field(default=200.0, gt=0)
+    """EASE's lambda."""
+    together_decay: float = Field(default=0.7, gt=0, le=1)
+    """EASE's part: what a history item weighs less for each one after it."""
+    window: int = Field(default=5, ge=1)
+    """How many places after an item another one counts as following it; the d-th counts 1/d."""
+    damping: float = Field(default=10.0, ge=0)
+    """Added to the sum that a row of transitions is divided by."""
+    following_decay: float = Field(default=0.5, gt=0, le=1)
+    following: float = 0.5
+    """Weight of the transitions."""
+    sequel_ridge: float = Field(default=100.0, gt=0)
+    sequel_decay: float = Field(default=0.95, gt=0, lt=1)
+    sequel_reach: int = Field(default=60, ge=1)
+    """Places of a history that are counted in training; what lies further back weighs next to nothing."""
+    sequel: float = 1.0
+    """Weight of the regression."""
+    together: float = 0.5
+    """Weight of EASE."""
+    heard: int = Field(default=150, ge=1)
+    """Items of a history that are asked with, the last ones: older ones weigh less than a thousandth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a person took to, each item once, oldest first."""
+
+    items: tuple[str, ...]
+    dated: int
+    """How many at the end have a time, and therefore an order."""
+
+
+def taken(events: Iterable[Event], counts: Counts) -> Taken:
+    """The items of a history that count, each at its last event. `events`: oldest first, undated ones before."""
+    events = list(events)
+    refused = {one.item for one, amount in opinions(events) if amount < 0} if counts == "liked" else set[str]()
+    last: dict[str, bool] = {}
+    for event in events:
+        if event.item and event.kind != "search" and event.item not in refused:
+            last.pop(event.item, None)
+            last[event.item] = event.at is not None
+    return Taken(tuple(last), sum(last.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The kept entries of a square matrix: row i is columns[starts[i]:starts[i + 1]] with the values beside it."""
+
+    starts: NDArray[np.int64]
+    columns: NDArray[np.uint16]
+    values: Weights
+
+    def dense(self, rows: Sequence[int], size: int) -> Weights:
+        """Those rows in full, [rows, size]."""
+        out = np.zeros((len(rows), size), dtype=np.float32)
+        for at, row in enumerate(rows):
+            part = slice(self.starts[row], self.starts[row + 1])
+            out[at, self.columns[part]] = self.values[part]
+        return out
+
+    def at(self, row: int, column: int) -> float:
+        """One entry; 0 where none was kept."""
+        part = slice(self.starts[row], self.starts[row + 1])
+        found = np.flatnonzero(self.columns[part] == column)
+        return float(self.values[part][found[0]]) if len(found) else 0.0
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What everybody's histories say to one person."""
+
+    ids: Sequence[str]
+    scores: Weights
+    """[ids]: sum of the signals, each a z-score over all items."""
+    parts: Weights
+    """[own, ids]: what each item of the person's own history adds."""
+    own: Sequence[str]
+    """Oldest first."""
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """(id, score) of every item that the own history speaks for, best first; ties by id."""
+        speaks = np.flatnonzero(self.parts.sum(axis=0) > 0)
+        order = speaks[np.argsort(-self.scores[speaks], kind="stable")]
+        return [(self.ids[at], float(self.scores[at])) for at in order]
+
+    def because(self, id: str) -> list[str]:
+        """The items of the own history that speak for `id`, the loudest first."""
+        part = self.parts[:, bisect_left(self.ids, id)]
+        return [self.own[at] for at in np.argsort(-part, kind="stable") if part[at] > 0]
+
+
+@dataclass(frozen=True)
+class Collaborative:
+    """The trained weights. `items` are sorted by id; every matrix is over them."""
+
+    items: tuple[str, ...]
+    together: Rows
+    following: Rows
+    sequel: Rows
+    people: Rows
+    """How many people had both, for the entries of `together`."""
+    events: int
+    """Events in the store when it was trained."""
+    config: CollaborativeConfig
+
+    def __call__(self, events: Iterable[Event]) -> Voice:
+        """What the histories of others say to the person of `events`, oldest first."""
+        own = self._known(taken(events, self.config.counts))
+        rows, size = [self._places[id] for id in own.items], len(self.items)
+        parts, scores = np.zeros((len(rows), size), np.float32), np.zeros(size, np.float32)
+        for signal, weight, decay in self._signals():
+            part = signal.dense(rows, size) * aged(own, decay)[:, None]
+            whole = part.sum(axis=0)
+            if spread := float(whole.std()):
+                parts += weight / spread * part
+                scores += weight / spread * (whole - whole.mean())
+        return Voice(self.items, scores, parts, own.items)
+
+    def people_with(self, one: str, other: str) -> int:
+        """How many people were known to have both; 0 where that was not kept."""
+        if one not in self._places or other not in self._places:
+            return 0
+        return int(self.people.at(self._places[one], self._places[other]))
+
+    def _signals(self) -> list[tuple[Rows, float, float]]:
+        config = self.config
+        return [
+            (self.together, config.together, config.together_decay),
+            (self.following, config.following, config.following_decay),
+            (self.sequel, config.sequel, config.sequel_decay),
+        ]
+
+    def _known(self, own: Taken) -> Taken:
+        """The part of a history that was trained on and can still be heard."""
+        places = [(id, at >= len(own.items) - own.dated) for at, id in enumerate(own.items) if id in self._places]
+        places = places[-self.config.heard :]
+        return Taken(tuple(id for id, _ in places), sum(dated for _, dated in places))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {id: at for at, id in enumerate(self.items)}
+
+
+def train(
+    people: Iterable[Taken],
+    events: int,
+    config: CollaborativeConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Collaborative | None:
+    """Weights from everybody's histories; None when there are too few people or no item that several share.
+
+    `events`: how many the store holds now, kept to see later whether there are more. `progress`: (steps done, steps).
+    """
+    config, tell = config or CollaborativeConfig(), progress or _silent
+    histories = [one for one in people if len(one.items) > 1]
+    counted = Counter(id for one in histories for id in one.items)
+    shared = sorted((-count, id) for id, count in counted.items() if count >= config.fewest_each)
+    items = tuple(sorted(id for _, id in shared[: config.most_items]))
+    if len(histories) < config.fewest_people or len(items) < 2:
+        return None
+    places, size = {id: at for at, id in enumerate(items)}, len(items)
+    whole = [_numbers(one.items, places) for one in histories]
+    ordered = [_numbers(one.items[len(one.items) - one.dated :], places) for one in histories]
+    tell(1, 4)
+    counts = together(whole, size)
+    kept = largest(ease(counts, config.ridge), config.kept)
+    people_both = Rows(kept.starts, kept.columns, counts[_row_numbers(kept), kept.columns])
+    tell(2, 4)
+    following = largest(transitions(ordered, size, config.window, config.damping), config.kept)
+    tell(3, 4)
+    next_ones = sequel(ordered, size, config)
+    tell(4, 4)
+    return Collaborative(items, kept, following, largest(next_ones, config.kept), people_both, events, config)
+
+
+def together(histories: Iterable[NDArray[np.intp]], size: int) -> Weights:
+    """[size, size]: how many histories hold both items; on the diagonal, each one."""
+    counts = np.zeros((size, size), dtype=np.float32)
+    for one in histories:
+        counts[np.ix_(one, one)] += 1
+    return counts
+
+
+def ease(counts: Weights, ridge: float) -> Weights:
+    """Item-to-item weights B with a zero diagonal, for histories X with X'X = `counts`; a row asks, a column answers.
+
+    Source: Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data: P = (X'X + ridge I)^-1, B = P / -diag(P).
+    """
+    inverse = np.linalg.inv(counts + ridge * np.eye(len(counts), dtype=np.float32))
+    weights = inverse / -np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return weights
+
+
+def transitions(histories: Sequence[NDArray[np.intp]], size: int, window: int, damping: float) -> Weights:
+    """[from, to]: 1/d for each time `to` came d <= `window` places after `from`, over the row's sum + `damping`."""
+    counts = apart(histories, size, [0, *(1 / lag for lag in range(1, window + 1))])
+    return counts / (counts.sum(axis=1, keepdims=True) + damping)
+
+
+def sequel(histories: Sequence[NDArray[np.intp]], size: int, config: CollaborativeConfig) -> Weights:
+    """[from, to]: ridge regression from every decayed history h (g^j for the j-th last item) to what came next.
+
+    What came next: the `window` next items, the d-th counting 1/d. h'h and h'next depend only on how far apart two
+    items stand, so both are sums over pairs; the end of a history is treated as if it went on.
+    Source: Choi et al. 2021, Session-aware Linear Item-Item Models (SLIT), with geometric decay.
+    """
+    decay, reach = config.sequel_decay, config.sequel_reach
+    before = apart(histories, size, [decay**lag / (1 - decay**2) for lag in range(reach + 1)])
+    after = apart(
+        histories,
+        size,
+        [sum(decay ** (lag - d) / d for d in range(1, min(config.window, lag) + 1)) for lag in range(reach + 1)],
+    )
+    both = before + before.T
+    both[np.diag_indices(size)] = np.diag(before) + config.sequel_ridge
+    return np.linalg.solve(both, after)
+
+
+def apart(histories: Sequence[NDArray[np.intp]], size: int, weights: Sequence[float]) -> Weights:
+    """[first, second]: sum of weights[lag] over all pairs that stand `lag` places apart in one history."""
+    out = np.zeros(size * size, dtype=np.float32)
+    items = np.concatenate([np.empty(0, np.intp), *histories])
+    owners = np.repeat(np.arange(len(histories)), [len(one) for one in histories])
+    for lag, weight in enumerate(weights[: len(items)]):
+        same = owners[: len(owners) - lag] == owners[lag:]
+        pairs = items[: len(items) - lag][same] * size + items[lag:][same]
+        found, counts = np.unique(pairs, return_counts=True)
+        out[found] += np.float32(weight) * counts.astype(np.float32)
+    return out.reshape(size, size)
+
+
+def largest(matrix: Weights, kept: int) -> Rows:
+    """The `kept` entries of each row that are largest by magnitude, zeros left out."""
+    columns, values = [], []
+    for row in matrix:
+        found = np.flatnonzero(row)
+        if len(found) > kept:
+            found = np.sort(found[np.argpartition(-np.abs(row[found]), kept)[:kept]])
+        columns.append(found.astype(np.uint16))
+        values.append(row[found].astype(np.float32))
+    starts = np.cumsum([0, *map(len, columns)])
+    return Rows(starts.astype(np.int64), np.concatenate(columns), np.concatenate(values))
+
+
+def aged(own: Taken, decay: float) -> Weights:
+    """[own.items]: decay^(how many came later). Undated items have no order: all are as old as the oldest dated one
+    would make them."""
+    ages = np.arange(len(own.items) - 1, -1, -1)
+    return (decay ** np.minimum(ages, own.dated)).astype(np.float32)
+
+
+def _numbers(ids: Iterable[str], places: Mapping[str, int]) -> NDArray[np.intp]:
+    return np.array([places[id] for id in ids if id in places], dtype=np.intp)
+
+
+def _row_numbers(rows: Rows) -> NDArray[np.intp]:
+    return np.repeat(np.arange(len(rows.starts) - 1), np.diff(rows.starts))
+
+
+def _silent(done: int, steps: int) -> None:
+    pass
