@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ class Interval:
     high: float
 
 
-def tied_rank(scores: ArrayLike, place: int, masked: Sequence[int] = ()) -> float:
+def tied_rank(scores: ArrayLike, place: int, masked: ArrayLike = ()) -> float:
     """Rank, from 1, of the item at `place` when higher scores come first; of equal scores, the mean of their ranks.
 
     `masked`: places that are not ranked at all. Raises ValueError when `place` is one of them.
@@ -27,7 +26,7 @@ def tied_rank(scores: ArrayLike, place: int, masked: Sequence[int] = ()) -> floa
     2.5
     """
     values = np.array(scores, dtype=np.float64)
-    values[list(masked)] = -np.inf
+    values[np.asarray(masked, dtype=np.intp)] = -np.inf
     if values[place] == -np.inf:
         raise ValueError(f"place {place} is masked: it has no rank")
     return float(1 + np.sum(values > values[place]) + (np.sum(values == values[place]) - 1) / 2)

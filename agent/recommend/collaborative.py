@@ -110,12 +110,12 @@ class Rows:
 class Voice:
     """What everybody's histories say to one person."""
 
-    ids: Sequence[str]
+    ids: tuple[str, ...]
     scores: Weights
     """[ids]: sum of the signals, each a z-score over all items."""
     parts: Weights
     """[own, ids]: what each item of the person's own history adds."""
-    own: Sequence[str]
+    own: tuple[str, ...]
     """Oldest first."""
 
     def ranked(self) -> list[tuple[str, float]]:
@@ -227,8 +227,8 @@ def ease(counts: Weights, ridge: float) -> Weights:
 
     Source: Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data: P = (X'X + ridge I)^-1, B = P / -diag(P).
     """
-    inverse = np.linalg.inv(counts + ridge * np.eye(len(counts), dtype=np.float32))
-    weights = inverse / -np.diag(inverse)
+    inverse: Weights = np.linalg.inv(counts + np.float32(ridge) * np.eye(len(counts), dtype=np.float32))
+    weights = (inverse / -np.diag(inverse)).astype(np.float32)
     np.fill_diagonal(weights, 0)
     return weights
 
@@ -255,7 +255,7 @@ def sequel(histories: Sequence[NDArray[np.intp]], size: int, config: Collaborati
     )
     both = before + before.T
     both[np.diag_indices(size)] = np.diag(before) + config.sequel_ridge
-    return np.linalg.solve(both, after)
+    return np.linalg.solve(both, after).astype(np.float32)
 
 
 def apart(histories: Sequence[NDArray[np.intp]], size: int, weights: Sequence[float]) -> Weights:

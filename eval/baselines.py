@@ -1,0 +1,68 @@
+"""Ranking without Rapport: what a recommender has to beat. Scores of every item for every history, as dense matrices.
+
+Sees a board's histories; knows no labels. The item-to-item weights are trained by the same functions that Rapport
+uses, whole instead of cut down: numbers that match the published recipe prove those functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.recommend.collaborative import ease, together, transitions
+from eval.movielens import Board
+
+Matrix = NDArray[np.floating]
+WINDOW, DAMPING = 5, 10.0
+"""Of the transitions."""
+
+
+def places(board: Board) -> list[NDArray[np.intp]]:
+    """Each person's films as places in `board.movies`, oldest first."""
+    place = {movie: at for at, movie in enumerate(board.movies)}
+    return [np.array([place[one.movie] for one in rows], np.intp) for rows in board.histories.values()]
+
+
+def matrices(fitted: Board, asked: Board) -> dict[str, Matrix]:
+    """name -> scores [people, films] for the histories of `asked`, with weights trained on `fitted`.
+
+    Source: the recipes of board A. Popularity counts `asked`, which holds the validation events too, as published.
+    """
+    known, own, size = places(fitted), places(asked), len(fitted.movies)
+    counts = together(known, size)
+    light, next_ones = ease(counts, 200), transitions(known, size, WINDOW, DAMPING)
+    following = decayed(own, size, 0.7) @ next_ones
+    popularity = np.bincount(np.concatenate(own), minlength=size).astype(np.float64)
+    return {
+        "Pop": np.tile(popularity, (len(own), 1)),
+        "EASE plain, lambda 500": decayed(own, size, 1.0) @ ease(counts, 500),
+        "EASE plain, lambda 200": decayed(own, size, 1.0) @ light,
+        "EASE x recency decay": decayed(own, size, 0.5) @ light,
+        "Markov": following,
+        BLEND: standard(decayed(own, size, 0.7) @ light) + 0.5 * standard(following),
+    }
+
+
+BLEND = "EASE-decay + Markov blend"
+
+
+def exact_text(vectors: Mapping[str, NDArray[np.float32]], board: Board, decay: float = 0.7) -> Matrix:
+    """Scores [people, films]: cosine of each film's text with the decayed sum of a history's texts."""
+    rows = np.stack([vectors[movie] for movie in board.movies])
+    return decayed(places(board), len(board.movies), decay) @ (rows @ rows.T)
+
+
+def decayed(histories: Sequence[NDArray[np.intp]], size: int, decay: float) -> Matrix:
+    """[histories, size]: decay^j for the j-th last item of each history."""
+    out = np.zeros((len(histories), size))
+    for at, one in enumerate(histories):
+        out[at, one] = decay ** np.arange(len(one) - 1, -1, -1)
+    return out
+
+
+def standard(scores: Matrix) -> Matrix:
+    """Each row with mean 0 and spread 1; a constant row becomes 0."""
+    spread = scores.std(axis=1, keepdims=True)
+    return (scores - scores.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1)
