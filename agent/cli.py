@@ -135,14 +135,18 @@ def index(
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Embed the catalogue into Chroma; only what changed."""
-    with opened(home) as rapport, show.progress("embedding the catalogue") as progress:
-        report = rapport.build_index(progress, rebuild=rebuild)
+    """Embed the catalogue into Chroma, and learn what goes together in everybody's histories; only what changed."""
+    with opened(home) as rapport:
+        with show.progress("embedding the catalogue") as progress:
+            report = rapport.build_index(progress, rebuild=rebuild)
+        with show.progress("learning what goes together") as progress:
+            trained = rapport.train(progress, anew=rebuild)
     counts = {
         "added": report.added,
         "changed": report.changed,
         "unchanged": report.unchanged,
         "removed": report.removed,
+        "together": len(trained.items) if trained else 0,
     }
     if as_json:
         emit(counts)

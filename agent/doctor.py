@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from agent.errors import RapportError
+from agent.recommend.collaborative import CollaborativeConfig
+from agent.recommend.collaborative_file import STALE
 from agent.settings import FILE, Settings
 from agent.wiring import Rapport
 from vectorstore.base import VectorStoreError
@@ -117,6 +119,7 @@ def state(rapport: Rapport) -> Iterator[Finding]:
         yield Finding("catalogue", "note", "empty", "rapport import PATH")
     else:
         yield index(rapport, wanted)
+        yield together(rapport)
 
 
 def index(rapport: Rapport, wanted: int) -> Finding:
@@ -129,6 +132,19 @@ def index(rapport: Rapport, wanted: int) -> Finding:
     healthy = entries == wanted
     mend = "" if healthy else "rapport index"
     return Finding("index", "ok" if healthy else "note", f"{entries} of {wanted} items", mend)
+
+
+def together(rapport: Rapport) -> Finding:
+    """What was learned from everybody's histories, and whether it is behind."""
+    what, trained, people = "what goes together", rapport.collaborative, rapport.store.count_users()
+    if trained is None:
+        if people < CollaborativeConfig().fewest_people:
+            return Finding(what, "ok", f"not learned: {people} people are too few")
+        return Finding(what, "note", "not learned yet, or the file is damaged", "rapport index")
+    grown = rapport.store.count_events() - trained.events
+    behind = abs(grown) > STALE * trained.events
+    found = f"{len(trained.items)} items" + (f"; {grown:+d} events since" if grown else "")
+    return Finding(what, "note" if behind else "ok", found, "rapport index" if behind else "")
 
 
 def described(rapport: Rapport) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
 from pydantic import AfterValidator, Field, ValidationError
@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     domain: str = ""
     """The catalogue's word for one item, e.g. film; empty = what the importer recognised, else "item"."""
 
+    interactions: Literal["liked", "had"] = "liked"
+    """What everybody's histories are learned from: what was not disliked, or everything that was had."""
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -83,6 +86,14 @@ class Settings(BaseSettings):
     @property
     def index_folder(self) -> Path:
         return self.home / "index"
+
+    @property
+    def fusion_file(self) -> Path:
+        return self.home / "fusion.json"
+
+    @property
+    def collaborative_file(self) -> Path:
+        return self.home / "collaborative.npz"
 
     @property
     def gate_file(self) -> Path:

@@ -20,9 +20,10 @@ from agent.llm.connect import connect
 from agent.persona.background import KEY, Background, background
 from agent.persona.profiler import Profiler
 from agent.privacy import erasure
-from agent.recommend import gate
+from agent.recommend import collaborative_file, fusion, gate
 from agent.recommend.catalogue import checked, documents, fields_of, parse_where, plain
-from agent.recommend.explain import Explain
+from agent.recommend.collaborative import Collaborative, CollaborativeConfig
+from agent.recommend.explain import Explain, nobody
 from agent.recommend.near import Near
 from agent.recommend.recommender import Recommender
 from agent.recommend.retrieve import Popular, Retrieve, crowd_size, index_errors, popularity
@@ -141,6 +142,11 @@ class Rapport:
 
     def forget(self, user: str) -> erasure.Proof:
         """Remove `user` from every table and file. Raises UnknownUser; StoreError when traces stayed behind."""
+        # Item-to-item weights are sums over everybody, this person too: they go at once, and come back without them.
+        weights = self.settings.collaborative_file
+        trained = weights.exists() and self.store.has_user(user)
+        if trained:
+            weights.unlink()
         try:
             proof = erasure.forget(self.store, self.settings.home, user)
         finally:
@@ -150,7 +156,20 @@ class Rapport:
         # The counts over everybody still hold this person's events: count anew.
         self.store.set_meta(KEY, "")
         self.refresh()
+        if trained:
+            self.train()
         return proof
+
+    def train(self, progress: Progress | None = None, *, anew: bool = False) -> Collaborative | None:
+        """What goes together in everybody's histories, trained if that is missing or stale; None with too few people.
+
+        Raises StoreError.
+        """
+        trained = collaborative_file.refresh(
+            self.store, self.settings.collaborative_file, self._collaborating, progress, anew=anew
+        )
+        self.refresh()
+        return trained
 
     def with_llm(self, llm: LLM) -> Rapport:
         """The same store, index and settings with another model. Store and index are lent: they stay this one's to
@@ -173,7 +192,8 @@ class Rapport:
 
     def refresh(self) -> None:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
-        for name in ("background", "fields", "profiler", "recommender", "popular", "everything", "_neighbours"):
+        derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative")
+        for name in (*derived, "_neighbours"):
             self.__dict__.pop(name, None)
         self._unusable = ""
 
@@ -243,6 +263,23 @@ class Rapport:
         """The popular items, then those that nobody has had: the list of last resort must not run short."""
         return popularity(self.background.stats, (item.id for item in self.store.all_items() if item.title))
 
+    @property
+    def _collaborating(self) -> CollaborativeConfig:
+        return CollaborativeConfig(counts=self.settings.interactions)
+
+    @cached_property
+    def collaborative(self) -> Collaborative | None:
+        """The trained weights; None while there are none, or their file is damaged, which `rapport doctor` tells."""
+        try:
+            return collaborative_file.load(self.settings.collaborative_file, self._collaborating)
+        except StoreError:
+            return None
+
+    @cached_property
+    def fusion(self) -> fusion.Fusion:
+        own = self.settings.fusion_file
+        return fusion.load(own if own.exists() else fusion.SHIPPED)
+
     @cached_property
     def fields(self) -> Mapping[str, Any]:
         return fields_of(self.store.all_items())
@@ -273,7 +310,7 @@ class Rapport:
             retrieve=self._retrieve(),
             without=self._unusable,
             popular=self._popular,
-            explain=Explain(self.store.items, self.background.stats, population, self.domain),
+            explain=Explain(self.store.items, self.background.stats, population, self.domain, self._people_with()),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
@@ -297,7 +334,12 @@ class Rapport:
             self.popular,
             population=self.background.population,
             crowd=crowd_size(self.background.stats),
+            others=self.collaborative,
+            share=self.fusion.weight,
         )
+
+    def _people_with(self) -> Callable[[str, str], int]:
+        return self.collaborative.people_with if self.collaborative else nobody
 
     def _usable_index(self) -> VectorStore | None:
         """The index if it holds anything; answers without it are marked degraded, they do not fail.

@@ -1,4 +1,4 @@
-"""`rapport eval`: measurements of an opened home, by name; an entry point, because nothing may import eval."""
+"""`rapport eval`: measurements by name, of an opened home or of the data folder; nothing may import eval but this."""
 
 from __future__ import annotations
 
@@ -11,27 +11,48 @@ from typing import Annotated, Any
 
 import typer
 
+from agent.errors import UsageError
+
 app = typer.Typer(
-    help="Measure: what the model adds, how often its texts pass the checks, speed.", no_args_is_help=True
+    help="Measure: ranking, what the model adds, how often its texts pass the checks, speed.", no_args_is_help=True
 )
 
 
-def _gate(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class On:
+    """What a measurement runs on, as the command line named it."""
+
+    users: int
+    home: Path | None = None
+    llm: str | None = None
+    data: Path | None = None
+    """The folder of data sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    about: str
+    run: Callable[[On], dict[str, Any]]
+    table: Callable[[dict[str, Any]], str] | None = None
+    """The result for people to read, in Markdown; without one it is printed as JSON."""
+
+
+def _gate(on: On) -> dict[str, Any]:
     from eval.gate import run_on_home
 
-    return run_on_home(home, llm, users)
+    return run_on_home(on.home, on.llm, on.users)
 
 
-def _writing(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:
+def _writing(on: On) -> dict[str, Any]:
     from eval.writing import run_on_home
 
-    return run_on_home(home, llm, users)
+    return run_on_home(on.home, on.llm, on.users)
 
 
-def _speed(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:
+def _speed(on: On) -> dict[str, Any]:
     from eval.speed import run_on_home
 
-    return run_on_home(home, llm, users)
+    return run_on_home(on.home, on.llm, on.users)
 
 
 def _speed_table(result: dict[str, Any]) -> str:
@@ -40,22 +61,34 @@ def _speed_table(result: dict[str, Any]) -> str:
     return markdown(result)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    about: str
-    run: Callable[[Path | None, str | None, int], dict[str, Any]]
-    """(home, model, people) -> the result."""
-    table: Callable[[dict[str, Any]], str] | None = None
-    """The result for people to read, in Markdown; without one it is printed as JSON."""
+def _board_a(on: On) -> dict[str, Any]:
+    from eval.board_a import run
+
+    if on.data is None:
+        raise UsageError("board-a runs on the data folder: name it with --data")
+    return run(on.data)
+
+
+def _fusion(on: On) -> dict[str, Any]:
+    from eval.fusion import run
+
+    return run(on.data, on.home, on.users)
 
 
 TASKS = {
     "gate": Task("does the model's vote improve the order? writes gate.json, which `recommend` reads", _gate),
     "writing": Task("how often personas and reasons of real people pass every check as the model wrote them", _writing),
-    "speed": Task("how fast people are tagged, as ratios; 200 people take about ten minutes", _speed, _speed_table),
+    "speed": Task("how fast people are tagged, as ratios", _speed, _speed_table),
+    "board-a": Task("ranking on MovieLens latest-small, every unseen film ranked; needs --data", _board_a),
+    "fusion": Task(
+        "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
+    ),
 }
 Home = Annotated[Path | None, typer.Option("--home", help="Where the imported data lives.")]
 Llm = Annotated[str | None, typer.Option("--llm", help="As for `rapport recommend`.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="The folder of data sets, e.g. with movielens-latest-small/.")
+]
 
 
 @app.command("list")
@@ -72,16 +105,17 @@ def run(
     users: Annotated[int, typer.Option(help="How many people, evenly spread over all.", min=1)] = 100,
     home: Home = None,
     llm: Llm = None,
+    data: Data = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: JSON on stdout, also where there is a table.")
     ] = False,
 ) -> None:
-    """Run one measurement on the imported data; the result is a table or JSON on stdout."""
+    """Run one measurement; the result is a table or JSON on stdout."""
     if name not in TASKS:
         typer.echo(f"rapport: no measurement is called {name!r}; there are {', '.join(TASKS)}", err=True)
         raise typer.Exit(2)
     task = TASKS[name]
-    result = task.run(home, llm, users)
+    result = task.run(On(users, home, llm, data))
     if task.table and not as_json:
         sys.stdout.write(task.table(result) + "\n")
         return

@@ -7,6 +7,7 @@ about pairs of items; a person's own part is in the sums only, so whoever is for
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,8 +79,10 @@ def taken(events: Iterable[Event], counts: Counts) -> Taken:
     last: dict[str, bool] = {}
     for event in events:
         if event.item and event.kind != "search" and event.item not in refused:
-            last.pop(event.item, None)
-            last[event.item] = event.at is not None
+            # One text for each id, however many people had it: training holds everybody's histories at once.
+            item = sys.intern(event.item)
+            last.pop(item, None)
+            last[item] = event.at is not None
     return Taken(tuple(last), sum(last.values()))
 
 

@@ -25,9 +25,12 @@ from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
 from agent.recommend.catalogue import plain as one_line
 from agent.recommend.fit import NEAR
+from agent.recommend.retrieve import COLLABORATIVE
 from agent.types import Candidate, Event, Item, Language, Profile, Receipt, Tag
 
 MAX_CHARS = 220
+FEW_PEOPLE = 3
+"""Fewer people than this who had two items are not told of: they could be recognised."""
 MAX_TITLE = 80
 COMMON = 3
 """Features named at most."""
@@ -41,6 +44,11 @@ LIKED = 0.25
 """Preference from which on an item may be called liked."""
 LOOKED = ("view", "click", "cart", "search")
 """Events after which an item can still be recommended: to look at something is not to have it."""
+
+
+def nobody(one: str, other: str) -> int:
+    """How many people had both, where that is not known."""
+    return 0
 
 
 class Popularity(Protocol):
@@ -61,6 +69,8 @@ class Case:
     """The latent interest (feature) that it is here for; "" for an observed one."""
     close: tuple[tuple[Item, Mark], ...]
     """Liked items of the person's history that the item is close to."""
+    together: tuple[Item, Mark, int] | None
+    """The liked item of the person's history that it was proposed by because others had both, and how many had."""
     own: Mark | None
     """What the person did with this very item, if anything."""
     receipts: tuple[Receipt, ...]
@@ -108,6 +118,8 @@ class Explain:
     popularity: Mapping[str, Popularity]
     population: Population
     domain: str = "item"
+    people_with: Callable[[str, str], int] = nobody
+    """How many people are known to have had two items, both of them."""
 
     def __call__(
         self,
@@ -172,13 +184,16 @@ class Explain:
         voters = [source.retriever for source in candidate.sources]
         guessed = next((f for f in own if f in guesses and f"explore:{guesses[f].name}" in voters and not common), "")
         close = self._close(candidate, common, mine, tally, used)
+        together = self._together(candidate, mine, tally)
         receipts = [receipt(mark) for _, mark in close]
+        if not receipts and together and not (guessed or common):
+            receipts = [receipt(together[1])]
         if not receipts and (guessed or common):
             receipts = list((guesses[guessed] if guessed else likes[common[0]]).receipts[:2])
         if against:
             receipts += dislikes[against[0]].receipts[:1]
         own = tally.marks.get(candidate.item.id)
-        if own is not None and (own.kind not in LOOKED or not (common or close or against or guessed)):
+        if own is not None and (own.kind not in LOOKED or not (common or close or together or against or guessed)):
             receipts.insert(0, receipt(own))
         stats = self.popularity.get(candidate.item.id)
         return Case(
@@ -187,6 +202,7 @@ class Explain:
             against=tuple(against),
             guessed=guessed,
             close=tuple(close),
+            together=together,
             own=own,
             receipts=tuple(dict.fromkeys(receipts)),
             fans=stats.positive if stats else 0,
@@ -215,6 +231,15 @@ class Explain:
                 scored.append((shared + (id in voted) - 0.6 * used.get(id, 0), mark.preference, item, mark))
         scored.sort(key=lambda entry: (-entry[0], -entry[1], entry[2].id))
         return [(item, mark) for _, _, item, mark in scored[:CLOSE]]
+
+    def _together(self, candidate: Candidate, mine: Mapping[str, Item], tally: Tally) -> tuple[Item, Mark, int] | None:
+        """What a collaborative vote rests on most, where enough others had both that it describes nobody."""
+        named = (voted_by(source.retriever, f"{COLLABORATIVE}:") for source in candidate.sources)
+        id = next((id for id in named if id in mine), "")
+        people = self.people_with(id, candidate.item.id) if id else 0
+        if people < FEW_PEOPLE or len(mine[id].title) > MAX_TITLE or mine[id].title == candidate.item.title:
+            return None
+        return mine[id], tally.marks[id], people
 
     def _written(
         self, cases: Sequence[Case], ask: Ask, language: Language
@@ -285,13 +310,14 @@ def liked_marks(tally: Tally, likes: Iterable[Tag], candidates: Sequence[Candida
     """The liked items that a reason may name: what the tags rest on, and what retrieval asked with."""
     wanted = {one.item for tag in likes for one in tag.receipts}
     wanted |= {item for tag in likes if tag.feature in tally.features for item in tally.features[tag.feature].items}
-    wanted |= {
-        source.retriever.removeprefix("recent:")
-        for one in candidates
-        for source in one.sources
-        if source.retriever.startswith("recent:")
-    }
+    voters = [source.retriever for one in candidates for source in one.sources]
+    wanted |= {voted_by(voter, prefix) for voter in voters for prefix in ("recent:", f"{COLLABORATIVE}:")}
     return [mark for id in sorted(wanted) if (mark := tally.marks.get(id)) and mark.preference >= LIKED]
+
+
+def voted_by(retriever: str, prefix: str) -> str:
+    """The own item that a vote is named after, e.g. 318 of "recent:318"; "" for another kind of vote."""
+    return retriever.removeprefix(prefix) if retriever.startswith(prefix) else ""
 
 
 def inputs(case: Case, language: Language, domain: str) -> dict[str, str]:
@@ -357,6 +383,10 @@ def template_en(case: Case, domain: str) -> str:
         return f"{shown(common)}, which you tend to like."
     if close:
         return f"Close to {close}."
+    if case.together:
+        liked, mark, people = case.together
+        said = said_en(mark, domain)
+        return f"{people} people have this and {liked.title}{said}{',' if said else ''} in their history."
     if case.words:
         return "One of the closest matches to what you asked for."
     if case.own:
@@ -441,12 +471,14 @@ def said_en(mark: Mark, domain: str) -> str:
     }.get(mark.kind, "")
 
 
+def liked_zh(one: Item, mark: Mark) -> str:
+    how = f"给了{mark.stars:g}星" if mark.stars is not None else "喜欢"
+    return f"您{how}的{title(one.title, 'zh')}"
+
+
 def template_zh(case: Case, domain: str) -> str:
     common = listing([label(feature, "zh") for feature in case.common], "zh")
-    close = "".join(
-        f"您{'给了' + format(mark.stars, 'g') + '星' if mark.stars is not None else '喜欢'}的{title(one.title, 'zh')}"
-        for one, mark in case.close[:1]
-    )
+    close = "".join(liked_zh(one, mark) for one, mark in case.close[:1])
     if case.against:
         text = f"您不太喜欢{listing([label(f, 'zh') for f in case.against], 'zh')}"
         return f"{text}，不过它与您的喜好有共同点：{common}。" if common else f"{text}。"
@@ -458,6 +490,9 @@ def template_zh(case: Case, domain: str) -> str:
         return f"属于您喜欢的{common}。"
     if close:
         return f"与{close}相近。"
+    if case.together:
+        liked, mark, people = case.together
+        return f"有{people}人的记录中同时有它和{liked_zh(liked, mark)}。"
     if case.words:
         return "与您要找的内容最接近的之一。"
     if case.own:

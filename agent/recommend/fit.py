@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.features import Population, features
+from agent.recommend.retrieve import COLLABORATIVE
 from agent.types import Candidate, Profile
 
 NEAR = 5
@@ -13,7 +14,8 @@ NEAR = 5
 
 def fitting_first(candidates: Sequence[Candidate], profile: Profile, population: Population) -> list[Candidate]:
     """The same candidates: first those that fit, then those that nothing speaks for, last those the person tends not to
-    like; each group in its order. Popularity alone does not make an item fit somebody who is known."""
+    like; each group in its order. Popularity alone does not make an item fit somebody who is known; that it goes
+    together with what they had does."""
     likes = {tag.feature: tag.weight for tag in profile.tags if tag.polarity > 0 and tag.feature}
     dislikes = {tag.feature: tag.weight for tag in profile.tags if tag.polarity < 0 and tag.feature}
 
@@ -25,6 +27,7 @@ def fitting_first(candidates: Sequence[Candidate], profile: Profile, population:
             return 2
         asked = any(source.retriever == "words" for source in one.sources)
         close = any(source.retriever.startswith("recent:") and source.rank <= NEAR for source in one.sources)
-        return 0 if for_it or asked or close or not likes else 1
+        together = any(source.retriever.startswith(COLLABORATIVE) for source in one.sources)
+        return 0 if for_it or asked or close or together or not likes else 1
 
     return sorted(candidates, key=group)

@@ -17,7 +17,7 @@ from agent.recommend.explain import Explain, Reasons
 from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
-from agent.recommend.retrieve import Retrieve, is_explored, rescored
+from agent.recommend.retrieve import is_explored, rescored
 from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
@@ -34,7 +34,7 @@ class Recommender:
     store: Store
     llm: LLM
     profiler: Profiler
-    retrieve: Retrieve | None
+    retrieve: Callable[[Query, Profile, Sequence[Event]], list[Candidate]] | None
     popular: Callable[[Query, Profile, Sequence[Event]], list[Candidate]]
     explain: Explain
     vectors: Callable[[Sequence[str]], Stored]

@@ -1,4 +1,5 @@
-"""Candidates for a person: several questions to the index and a popularity list, fused; the seen and disliked go out.
+"""Candidates for a person: several questions to the index, what goes together in everybody's histories, and a
+popularity list, fused; the seen and disliked go out.
 
 Knows the index, the catalogue and a profile; knows no model that chats. Its cost does not depend on how many people
 there are.
@@ -25,6 +26,8 @@ from vectorstore.base import Embedder, Filter, Vectors, VectorStore, VectorStore
 
 Items = Callable[[Sequence[str]], Mapping[str, Item]]
 ENOUGH_EVENTS = 5.0
+COLLABORATIVE = "collaborative"
+"""What the votes of everybody's histories are called; "collaborative:<id>" names the own item they rest on most."""
 LIKED = 0.4
 """From this preference on (see persona.tally) an item counts as liked, and from its negative on as disliked."""
 
@@ -55,6 +58,10 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     Close in meaning is not yet good. Measured on 300 MovieLens users, last liked film hidden: NDCG@10 .037 and
     recall@100 .23 at weight 1 and depth 150, about .02 and .07 without; with three events known it is better tripled.
     """
+    beside_words: float = 1.0
+    """Most that the collaborative list weighs when somebody says what they want: their words come first."""
+    others_depth: int = Field(default=100, ge=1)
+    """Places of the collaborative list that vote."""
     stranger: float = Field(default=0.4, ge=0, le=1)
     """Above this strangeness, 3 / (3 + items had), the head of the popularity list is proposed as well: below 5 items.
 
@@ -83,6 +90,18 @@ class Stats(Protocol):
 
     @property
     def positive(self) -> int: ...
+
+
+class Voice(Protocol):
+    """What everybody's histories say to one person."""
+
+    def ranked(self) -> list[tuple[str, float]]:
+        """(id, score), best first."""
+        ...
+
+    def because(self, id: str) -> list[str]:
+        """The items of the person's own history that speak for it, the loudest first."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +161,10 @@ class Retrieve:
     """What decides which prices and languages count as features."""
     crowd: float = 1.0
     """How far the popularity list is to be believed, 0 to 1: see `crowd_size`."""
+    others: Callable[[Sequence[Event]], Voice] | None = None
+    """What goes together in everybody's histories; None while that is not trained."""
+    share: Callable[[int], float] = lambda items: 1.0
+    """Items had -> the weight of the collaborative list."""
 
     def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
         """Candidates, best first, none of them had already. Raises StoreError when the index fails."""
@@ -161,15 +184,18 @@ class Retrieve:
                 near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
                 ballots = self._ask(near, where, seen, depth)
             popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
-            pool = fuse([*ballots, popular], config.damping)[: 4 * wanted]
+            voice = self.others(events) if self.others else None
+            ballots = [*ballots, popular, *self._collaborative(voice, query, profile, events, seen)]
+            pool = fuse(ballots, config.damping)[: 4 * wanted]
             items = self.items([one.id for one in pool])
             taste = Ballot("taste", config.taste, self._tasted(items, profile))
-            fused = fuse([*ballots, popular, taste], config.damping)
+            fused = fuse([*ballots, taste], config.damping)
             fused = [one for one in fused if one.id in items][: 2 * wanted]
             unwanted = self._near_duplicates([one.id for one in fused], events)
-        candidates = self._screened(fused, items, query, profile, unwanted)[:wanted]
+        candidates = self._screened(fused, items, query, profile, unwanted)
         share = 0.0 if query.words else query.surprise * config.explored_share
-        return reserve(candidates, [is_explored(one) for one in candidates], share)
+        chosen = reserve(candidates, [is_explored(one) for one in candidates], share)[:wanted]
+        return named(chosen, voice, liked_items(events)) if voice else chosen
 
     def _probes(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Probe]:
         config = self.config
@@ -208,6 +234,18 @@ class Retrieve:
         found = {id for ballot in ballots if ballot.weight > 0 for id, _ in ballot.hits} & self._places.keys()
         pool = sorted(found | {one.item.id for one in head}, key=self._places.__getitem__)
         return Ballot("popular", weight, [(id, 1 / (1 + self._places[id])) for id in pool])
+
+    def _collaborative(
+        self, voice: Voice | None, query: Query, profile: Profile, events: Sequence[Event], seen: set[str]
+    ) -> list[Ballot]:
+        """The list of what goes together with this history, as far as it fits the filters; none where it is unheard."""
+        weight = self.share(len(seen)) * self.crowd
+        weight = min(weight, self.config.beside_words) if query.words.strip() else weight
+        if voice is None or not weight:
+            return []
+        scores = dict(voice.ranked())
+        fitting = Popular(self.items, list(scores), self.config)(query, profile, events)[: self.config.others_depth]
+        return [Ballot(COLLABORATIVE, weight, [(one.item.id, scores[one.item.id]) for one in fitting])]
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -293,6 +331,11 @@ def recently_liked(events: Sequence[Event], most: int, decay: float) -> dict[str
     return {id: weights[id] for id in best}
 
 
+def liked_items(events: Sequence[Event]) -> frozenset[str]:
+    """Every item that the person likes, by the last word on it. `events`: oldest first."""
+    return frozenset(event.item for event, amount in opinions(events) if amount > 0)
+
+
 def recently_disliked(events: Sequence[Event], most: int) -> list[str]:
     """The items disliked last, newest first. `events`: oldest first."""
     return [event.item for event, amount in opinions(events) if amount < 0][:most]
@@ -331,6 +374,18 @@ def shared_out(total: float, probes: Sequence[Probe]) -> list[Probe]:
     """`probes` with their weights scaled to the sum `total`, so that many questions of a kind do not outvote a few."""
     whole = sum(probe.weight for probe in probes) or 1.0
     return [replace(probe, weight=total * probe.weight / whole) for probe in probes]
+
+
+def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) -> list[Candidate]:
+    """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most."""
+
+    def source(one: Source, id: str) -> Source:
+        if one.retriever != COLLABORATIVE:
+            return one
+        own = next((item for item in voice.because(id) if item in liked), "")
+        return replace(one, retriever=f"{COLLABORATIVE}:{own}") if own else one
+
+    return [replace(one, sources=tuple(source(each, one.item.id) for each in one.sources)) for one in candidates]
 
 
 def is_explored(candidate: Candidate) -> bool:

@@ -160,7 +160,7 @@ def test_an_empty_home_says_what_to_do(run):
     assert "rapport import" in run("profile", "ann").err
     assert run("recommend", "ann", "--new", "--json").json["items"] == []
     assert "the catalogue is empty" in run("recommend", "ann", "--new", "--where", "year>1").err
-    assert run("index", "--json").json == {"added": 0, "changed": 0, "unchanged": 0, "removed": 0}
+    assert run("index", "--json").json == {"added": 0, "changed": 0, "unchanged": 0, "removed": 0, "together": 0}
 
 
 def test_a_setting_that_does_not_exist_is_named(run, home):

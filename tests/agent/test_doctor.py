@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from agent import doctor
+from agent.history.store import event_id
 from agent.settings import Settings
-from agent.types import Item
+from agent.types import Event, Item
 from agent.wiring import open_rapport
 from vectorstore.base import VectorStoreError
 
@@ -82,3 +83,25 @@ def test_a_gpu_that_the_build_does_not_use_is_said(monkeypatch):
 def test_little_room_is_said(rapport, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1))  # type: ignore[attr-defined]
     assert found(rapport)["home"].state == "note"
+
+
+def test_what_was_learned_from_everybody_is_missing_there_or_behind(shop):
+    films = [Item(f"f{at}", f"Film {at}") for at in range(4)]
+    people = [event(f"p{one}", item) for one in range(60) for item in ("f0", "f1", "f2")]
+    rapport = shop(films, people)
+    assert found(rapport)["what goes together"].mend == "rapport index"
+    rapport.train()
+    assert found(rapport)["what goes together"] == doctor.Finding("what goes together", "ok", "3 items")
+    rapport.store.add_events([event(f"q{one}", "f3") for one in range(9)])
+    assert found(rapport)["what goes together"] == doctor.Finding(
+        "what goes together", "note", "3 items; +9 events since", "rapport index"
+    )
+
+
+def test_a_small_shop_is_not_told_to_learn_what_it_cannot(shop):
+    rapport = shop([Item("a", "A")], [event("ann", "a")])
+    assert found(rapport)["what goes together"].found == "not learned: 1 people are too few"
+
+
+def event(user: str, item: str) -> Event:
+    return Event(event_id(user, item, "like", None), user, item, "like")

@@ -344,3 +344,83 @@ def test_forgetting_leaves_no_count_behind(rapport):
     with pytest.raises(UnknownUser):
         rapport.profile("ben")
     assert rapport.recommend("ann", 3).items
+
+
+# What goes together in everybody's histories
+
+
+def crowd(extra: int = 0) -> list[Event]:
+    """60 people who go from f1 to f5, f9 and f20; `extra` more who go from f1 to f26."""
+    found = [happened(f"p{one}", f"f{at}", 5.0, day) for one in range(60) for day, at in enumerate((1, 5, 9, 20))]
+    return found + [
+        happened(f"q{one}", f"f{at}", 5.0, day) for one in range(extra) for day, at in enumerate((1, 26, 9))
+    ]
+
+
+def test_what_others_had_is_recommended_with_a_true_reason_and_its_receipt(shop):
+    rapport = shop(CATALOGUE, [*crowd(), happened("zoe", "f1"), happened("zoe", "f5", 4.0, 1)])
+    before = rapport.recommend("zoe", 5)
+    assert not any("collaborative" in vote.retriever for one in before.items for vote in one.sources)
+    assert rapport.train() is not None
+    found = {one.item.id: one for one in rapport.recommend("zoe", 5).items}
+    assert {"f9", "f20"} <= set(found)
+    votes = {vote.retriever for vote in found["f20"].sources}
+    assert votes & {"collaborative:f1", "collaborative:f5"}
+    assert {one.item for one in found["f20"].receipts} <= {"f1", "f5"}
+    assert found["f20"].receipts
+
+
+def test_few_people_teach_nothing_and_nothing_is_written(rapport):
+    assert rapport.train() is None
+    assert not rapport.settings.collaborative_file.exists()
+    assert rapport.recommend("ann", 3).items
+
+
+def test_damaged_weights_do_not_stop_an_answer(shop):
+    rapport = shop(CATALOGUE, crowd())
+    rapport.train()
+    rapport.settings.collaborative_file.write_bytes(b"PK broken")
+    rapport.refresh()
+    assert rapport.recommend("p1", 3).items
+    assert rapport.collaborative is None
+    assert rapport.train() is not None
+
+
+def test_a_forgotten_person_is_not_in_the_weights_either(shop):
+    """What is left is byte for byte what a home has learned that never knew them."""
+    rapport = shop(CATALOGUE, crowd(extra=3))
+    rapport.train()
+    with_them = rapport.settings.collaborative_file.read_bytes()
+    rapport.forget("q0")
+    after = rapport.settings.collaborative_file.read_bytes()
+    assert after != with_them
+    stranger = shop(CATALOGUE, [one for one in crowd(extra=3) if one.user != "q0"], name="other")
+    stranger.train()
+    assert stranger.settings.collaborative_file.read_bytes() == after
+
+
+def test_weights_go_even_when_the_proof_of_erasure_fails(shop, monkeypatch):
+    rapport = shop(CATALOGUE, crowd())
+    rapport.train()
+
+    def fails(*_: object) -> None:
+        raise StoreError("traces stay")
+
+    monkeypatch.setattr("agent.privacy.erasure.forget", fails)
+    with pytest.raises(StoreError):
+        rapport.forget("p0")
+    assert not rapport.settings.collaborative_file.exists()
+
+
+def test_whether_dislikes_pull_is_a_setting(tmp_path):
+    events = [*crowd(), happened("zoe", "f1", 1.0)]
+    heard = {}
+    for interactions in ("liked", "had"):
+        with open_rapport(settings=settings(tmp_path, interactions=interactions)) as rapport:
+            rapport.store.add_items(CATALOGUE)
+            rapport.store.add_events(events)
+            trained = rapport.train()
+            assert trained is not None
+            heard[interactions] = [id for id, _ in trained(rapport.store.events("zoe")).ranked()]
+    assert heard["liked"] == []
+    assert "f5" in heard["had"]

@@ -296,3 +296,41 @@ def test_templates_pass_the_check_that_models_must_pass(item):
         if case.common and case.close and not case.had:
             text = template(case, language, "film")
             assert check(text, facts_of(case, language, "film"), Rules(220, language)) == [], text
+
+
+# proposed because others had both
+
+TOGETHER = replace(EXPLAIN, people_with=lambda one, other: 34 if (one, other) == ("fog", "solaris") else 2)
+
+
+def others(item: str) -> tuple[Source, ...]:
+    return (Source(f"collaborative:{item}", 1, 3.0),)
+
+
+def test_what_others_had_with_a_liked_item_is_the_reason_with_that_item_as_receipt():
+    found = reason(SOLARIS, sources=others("fog"), explain=TOGETHER)
+    assert found.text == "34 people have this and The Fog, which you gave 4.5 stars, in their history."
+    assert found.by == "template"
+    assert [one.item for one in found.receipts] == ["fog"]
+
+
+def test_it_is_said_in_chinese_too():
+    found = reason(SOLARIS, sources=others("fog"), explain=TOGETHER, language="zh")
+    assert found.text == "有34人的记录中同时有它和您给了4.5星的《The Fog》。"
+
+
+@pytest.mark.parametrize("item", ["halloween", "grease", "nothing", ""])
+def test_too_few_others_a_disliked_item_or_no_name_are_no_such_reason(item):
+    found = reason(SOLARIS, sources=others(item), explain=TOGETHER)
+    assert "people have this" not in found.text
+    assert found.receipts == ()
+
+
+def test_what_the_person_shares_with_the_item_is_said_first():
+    found = reason(ALIEN, sources=others("fog"), explain=replace(TOGETHER, people_with=lambda one, other: 9))
+    assert found.text.startswith("Horror, close to")
+
+
+def test_a_receipt_must_still_be_in_the_history():
+    found = reason(SOLARIS, sources=others("fog"), events=EVENTS[:1], explain=TOGETHER)
+    assert "people have this" not in found.text

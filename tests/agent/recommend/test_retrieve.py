@@ -374,3 +374,77 @@ def test_no_probe_costs_more_than_one_search():
     events = [event(f"f{at}", value=5, day=at) for at in range(100)]
     Retrieve(Counting(512), EMBEDDER, items, POPULAR)(Query("ann", words="tale"), profile, events)
     assert searches == [5 + 10 + 1 + 1]
+
+
+# everybody's histories
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A voice that says what it is told to."""
+
+    says: dict[str, list[str]]
+
+    def ranked(self) -> list[tuple[str, float]]:
+        return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
+
+    def because(self, id: str) -> list[str]:
+        return self.says[id]
+
+
+def with_others(says: dict[str, list[str]], weight: float = 8.0) -> Retrieve:
+    return replace(retrieve(), others=lambda events: Heard(says), share=lambda had: weight if had else 0.0)
+
+
+OTHERS = {f"f{at}": ["f1", "f2"] for at in (77, 91, 1, 103)}
+
+
+def test_what_goes_together_with_a_history_leads_and_the_seen_stays_out():
+    found = with_others(OTHERS)(Query("ann"), NOBODY, [event("f1", value=5), event("f2", value=5)])
+    assert ids(found)[:3] == ["f77", "f91", "f103"]
+
+
+def test_a_collaborative_vote_names_the_liked_item_it_rests_on_most():
+    events = [event("f1", value=1), event("f2", value=5), event("f3", value=3)]
+    found = with_others({**OTHERS, "f50": ["f1"]})(Query("ann"), NOBODY, events)
+    by_id = {one.item.id: votes(one) for one in found}
+    assert "collaborative:f2" in by_id["f77"]
+    # What rests on disliked items alone is proposed, but without a name that a reason could use.
+    assert "collaborative" in by_id["f50"]
+
+
+def test_without_a_weight_for_the_length_of_the_history_it_says_nothing():
+    events = [event("f1", value=5)]
+    assert ids(with_others(OTHERS, weight=0.0)(Query("ann"), NOBODY, events)) == ids(
+        retrieve()(Query("ann"), NOBODY, events)
+    )
+    assert not any(
+        "collaborative" in vote for one in with_others(OTHERS)(Query("ann"), NOBODY, []) for vote in votes(one)
+    )
+
+
+def test_few_events_an_item_make_it_quieter_as_they_do_popularity():
+    events = [event("f1", value=5)]
+    quiet = replace(with_others(OTHERS), crowd=0.0)(Query("ann"), NOBODY, events)
+    assert not any("collaborative" in vote for one in quiet for vote in votes(one))
+
+
+def test_the_filter_holds_for_it_too_and_is_looked_for_down_the_list():
+    says = {f"f{at}": ["f1"] for at in range(2, 150)}
+    where = (Condition("year", ">=", 2015),)
+    found = with_others(says)(Query("ann", where=where), NOBODY, [event("f1", value=5)])
+    assert all(int(one.item.attributes["year"]) >= 2015 for one in found)  # type: ignore[arg-type]
+    assert any("collaborative:f1" in votes(one) for one in found)
+
+
+def test_the_request_s_words_come_before_what_others_had():
+    says = {f"f{at}": ["f1"] for at in range(1, 150, 5)}  # all Horror
+    found = with_others(says, weight=32.0)(Query("ann", words="a romance tale"), NOBODY, [event("f1", value=5)])
+    assert share(found, "Romance") >= 8
+
+
+def test_exploring_still_gets_its_places():
+    profile = Profile("ann", (tag("Horror"), tag("Animation", kind="latent", weight=0.3)))
+    says = {f"f{at}": ["f0"] for at in range(1, 150, 5)}
+    found = with_others(says)(Query("ann", surprise=1.0), profile, [event("f0", value=3)])
+    assert sum(is_explored(one) for one in found[:10]) >= 5
