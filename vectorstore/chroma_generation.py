@@ -18,7 +18,7 @@ from vectorstore.base import Document, Filter, Hit, Vectors, VectorStoreError
 from vectorstore.chroma_folder import REBUILD
 from vectorstore.chroma_where import CHECK, HASH, stored, where_clause
 from vectorstore.documents import content_hash
-from vectorstore.exact import best
+from vectorstore.exact import Whole, best
 
 if TYPE_CHECKING:
     from chromadb.api.client import Client
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CHUNK = 2_000
 """Rows a call. Chroma refuses more than 5,461 written rows and some 32,000 ids in one query."""
 CANARIES = 50
+IN_MEMORY = 20_000
+"""Documents up to which a search without conditions compares every vector: exact, with a fixed order of equals, and at
+10,000 documents several times faster than asking Chroma a dozen questions. They are read once, at the first search."""
 SPARE = 50
 """Rows fetched beyond what is wanted in the first query that has to skip excluded documents."""
 _HNSW = {"space": "cosine", "ef_construction": 128, "ef_search": 256, "max_neighbors": 24}
@@ -42,6 +45,8 @@ class Generation:
         self._client = client
         self._collection = collection
         self._canaries: list[str] = []
+        self._whole: Whole | None = None
+        self._writes = 0
         self.metadata: Mapping[str, Any] = collection.metadata or {}
 
     @classmethod
@@ -69,12 +74,17 @@ class Generation:
         self._client.close()
 
     def count(self) -> int:
+        whole = self._whole
+        return len(whole.ids) if whole else self._counted()
+
+    def _counted(self) -> int:
         with _errors():
             return self._collection.count()
 
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
-        for at in range(0, len(documents), CHUNK):
-            self._upsert(documents[at : at + CHUNK], vectors[at : at + CHUNK])
+        with self._writing():
+            for at in range(0, len(documents), CHUNK):
+                self._upsert(documents[at : at + CHUNK], vectors[at : at + CHUNK])
 
     def _upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
         ids = [document.id for document in documents]
@@ -88,11 +98,27 @@ class Generation:
             self._collection.upsert(ids=ids, embeddings=vectors, metadatas=rows)  # pyright: ignore[reportArgumentType]
 
     def delete(self, ids: Sequence[str]) -> None:
-        for at in range(0, len(ids), CHUNK):
-            with _errors():
-                self._collection.delete(ids=list(ids[at : at + CHUNK]))
+        with self._writing():
+            for at in range(0, len(ids), CHUNK):
+                with _errors():
+                    self._collection.delete(ids=list(ids[at : at + CHUNK]))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is in memory is out of date, and so is what another thread reads meanwhile."""
+        try:
+            self._writes += 1
+            self._whole = None
+            yield
+        finally:
+            self._writes += 1
+            self._whole = None
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        whole = self._whole
+        return whole.vectors(ids) if whole else self._stored(ids)
+
+    def _stored(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         found: dict[str, NDArray[np.float32]] = {}
         for at in range(0, len(ids), CHUNK):
             with _errors():
@@ -115,6 +141,8 @@ class Generation:
         The excluded are fetched and skipped, because Chroma fails on long lists of ids. Each round fetches more, and
         the last one as many as can be needed. An approximate index may still find too few: then every match is read.
         """
+        if not conditions and (whole := self._in_memory()):
+            return whole.search(queries, k, excluded)
         clause = where_clause(conditions)
         total = self.count()
         most = min(total, k + len(excluded))
@@ -131,6 +159,19 @@ class Generation:
             waiting = [at for at in waiting if at not in answers]
             fetch = min(most, fetch * 4)
         return [answers.get(at, []) for at in range(len(queries))]
+
+    def _in_memory(self) -> Whole | None:
+        """Every vector, read at the first search; None for an index that is too large for that, or just written to."""
+        if (whole := self._whole) or not 0 < self.count() <= IN_MEMORY:
+            return whole
+        writes, ids, parts = self._writes, list[str](), list[NDArray[np.float32]]()
+        for rows in self._pages(None, "embeddings"):
+            ids += rows["ids"]
+            parts.append(np.asarray(rows["embeddings"], np.float32))
+        if writes % 2 or self._writes != writes or not ids:
+            return None
+        self._whole = Whole.of(ids, np.concatenate(parts))
+        return self._whole
 
     def _nearest(self, queries: Vectors, n: int, clause: dict[str, Any] | None) -> list[list[Hit]]:
         with _errors():
@@ -174,7 +215,7 @@ class Generation:
         """
         try:
             canaries = self._known_canaries()
-            vectors = self.vectors(canaries)
+            vectors = self._stored(canaries)
             rows = self._checks(canaries)
             missing = [id for id in canaries if id not in vectors or not abs(_check(vectors[id]) - rows[id]) < 1e-3]
             if missing:
@@ -186,7 +227,7 @@ class Generation:
 
     def _known_canaries(self) -> list[str]:
         """The ids with the smallest hashes: the same ones as long as they exist, spread over the whole index."""
-        total = self.count()
+        total = self._counted()
         with _errors():
             known = self._collection.get(ids=self._canaries, include=[])["ids"] if self._canaries else []
         if len(known) < min(CANARIES, total):

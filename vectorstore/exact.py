@@ -17,6 +17,33 @@ from vectorstore.documents import check_filter, check_queries, check_vectors, cl
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """All vectors of a collection in one matrix."""
+
+    ids: tuple[str, ...]
+    """Sorted: equals come in this order."""
+    matrix: Vectors
+    places: Mapping[str, int]
+
+    @classmethod
+    def of(cls, ids: Sequence[str], matrix: Vectors) -> Whole:
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        names = tuple(ids[at] for at in order)
+        return cls(names, matrix[order], {id: at for at, id in enumerate(names)})
+
+    def search(self, queries: Vectors, k: int, excluded: Collection[str]) -> list[list[Hit]]:
+        """Per query the `k` nearest that are not `excluded`, best first; equals by id."""
+        left_out = [self.places[id] for id in excluded if id in self.places]
+        scores = queries @ self.matrix.T
+        scores[:, left_out] = -np.inf
+        k = min(k, len(self.ids) - len(left_out))
+        return [best(self.ids, row, k) for row in scores] if k else [[] for _ in queries]
+
+    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {id: self.matrix[self.places[id]] for id in ids if id in self.places}
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
     metadata: Mapping[str, MetadataValue]
     hash: str
@@ -101,4 +128,5 @@ def best(ids: Sequence[str], scores: NDArray[np.float32], k: int) -> list[Hit]:
     else:
         chosen = np.arange(len(scores))
     order: list[int] = chosen[np.argsort(-scores[chosen], kind="stable")][:k].tolist()
-    return [Hit(ids[at], float(min(1.0, max(-1.0, scores[at])))) for at in order]
+    values: list[float] = np.clip(scores[order], -1.0, 1.0).tolist()
+    return [Hit(ids[at], value) for at, value in zip(order, values, strict=True)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vectorstore import chroma_folder
+from vectorstore import chroma_folder, chroma_generation
 from vectorstore.base import Document, VectorStoreBusy, VectorStoreError
 from vectorstore.chroma import ChromaStore, probe
 
@@ -294,7 +294,38 @@ def test_documents_with_one_vector_are_no_damage(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_was_written_meanwhile_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = open_store(tmp_path / "index")
+    store.upsert(DOCUMENTS[:5], vectors(n=5))
+    pages = type(store._generation)._pages
+
+    def interrupted(self, clause, part):
+        yield from pages(self, clause, part)
+        monkeypatch.undo()
+        store.delete([DOCUMENTS[0].id])
+
+    monkeypatch.setattr(type(store._generation), "_pages", interrupted)
+    store.search(vectors(n=1), 5)
+    assert store._generation._whole is None
+    [hits] = store.search(vectors(n=1), 5)
+    assert DOCUMENTS[0].id not in {hit.id for hit in hits}
+    assert store._generation._whole is not None
+    store.close()
+
+
+def test_equals_come_in_one_order_whatever_was_written_first(tmp_path: Path) -> None:
+    found = []
+    for name, order in (("one", [3, 1, 2, 0]), ("two", [0, 1, 2, 3])):
+        store = open_store(tmp_path / name)
+        for at in order:
+            store.upsert([Document(f"d{at}", "")], vectors(n=1))
+        found.append([[hit.id for hit in hits] for hits in store.search(vectors(n=1), 3)])
+        store.close()
+    assert found == [[["d0", "d1", "d2"]]] * 2
+
+
 def test_an_index_that_comes_up_short_is_read_exactly(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chroma_generation, "IN_MEMORY", 0)
     store = open_store(folder)
     complete = store.search(vectors(seed=5, n=2), 20, exclude=["d1", "d2"])
     nearest = type(store._generation)._nearest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,10 +12,11 @@ import httpx2
 import numpy as np
 import pytest
 
-from vectorstore.base import Embedder, VectorStoreError
+from vectorstore.base import Embedder, Vectors, VectorStoreError
 from vectorstore.embed.hashing import HashingEmbedder
 from vectorstore.embed.llama import LlamaEmbedder
 from vectorstore.embed.openai import BATCH, LONGEST, OpenAIEmbedder
+from vectorstore.embed.remembering import Remembering
 from vectorstore.minilm import builtin_gguf
 
 ODD_TEXTS = [
@@ -82,6 +83,42 @@ class TestHashingEmbedder(EmbedderContract):
     def test_a_size_that_cannot_tell_texts_apart_is_refused(self) -> None:
         with pytest.raises(ValueError, match="dimension"):
             HashingEmbedder(1)
+
+
+class Counting(HashingEmbedder):
+    """Counts the texts that it embeds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.texts += texts
+        return super().embed(texts)
+
+
+class TestRemembering(EmbedderContract):
+    @pytest.fixture
+    def embedder(self) -> Embedder:
+        return Remembering(HashingEmbedder())
+
+    def test_a_text_is_embedded_once_while_it_is_remembered(self) -> None:
+        counting = Counting()
+        remembering = Remembering(counting, most=2)
+        wanted = HashingEmbedder().embed(["b", "a", "b"])
+        assert np.array_equal(remembering.embed(["b", "a", "b"]), wanted)
+        assert np.array_equal(remembering.embed(["b", "a", "b"]), wanted)
+        assert counting.texts == ["b", "a"]
+        remembering.embed(["b", "c"])
+        remembering.embed(["a"])
+        assert counting.texts == ["b", "a", "c", "a"]
+
+    def test_what_is_remembered_can_be_forgotten(self) -> None:
+        remembering = Remembering(counting := Counting())
+        remembering.embed(["a"])
+        remembering.close()
+        remembering.embed(["a"])
+        assert counting.texts == ["a", "a"]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from vectorstore import chroma_generation
 from vectorstore.base import Document, Filter, VectorStore
 from vectorstore.chroma import ChromaStore
 from vectorstore.exact import ExactStore
@@ -122,10 +123,25 @@ class ChromaMachine(StoreMachine):
         self.home.cleanup()
 
 
+class ApproximateMachine(ChromaMachine):
+    """Every search asks Chroma."""
+
+    def open(self) -> None:
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(chroma_generation, "IN_MEMORY", 0)
+        super().open()
+
+    def teardown(self) -> None:
+        self.patch.undo()
+        super().teardown()
+
+
 TestExactModel = ExactMachine.TestCase
 TestExactModel.settings = settings(max_examples=40, stateful_step_count=20, deadline=None, derandomize=True)
 TestChromaModel = ChromaMachine.TestCase
 TestChromaModel.settings = settings(max_examples=5, stateful_step_count=25, deadline=None, derandomize=True)
+TestApproximateModel = ApproximateMachine.TestCase
+TestApproximateModel.settings = TestChromaModel.settings
 
 
 @pytest.mark.long

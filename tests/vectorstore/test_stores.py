@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vectorstore import chroma_generation
 from vectorstore.base import Document, Filter, VectorStore, VectorStoreError
 from vectorstore.chroma import ChromaStore
 from vectorstore.exact import ExactStore
@@ -275,8 +276,11 @@ class TestExactStore(VectorStoreContract):
 
 
 class TestChromaStore(VectorStoreContract):
-    @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[VectorStore]:
+    @pytest.fixture(params=[chroma_generation.IN_MEMORY, 0], ids=["in memory", "approximate"])
+    def store(
+        self, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[VectorStore]:
+        monkeypatch.setattr(chroma_generation, "IN_MEMORY", request.param)
         store = ChromaStore.open(tmp_path / "index", "invented", DIMENSION)
         yield store
         assert store.healthy()
@@ -293,7 +297,8 @@ def _recall(store: VectorStore, oracle: VectorStore, queries: np.ndarray, *where
     return float(np.mean(shares))
 
 
-def test_recall_against_the_twin_also_after_churn(tmp_path: Path) -> None:
+def test_recall_against_the_twin_also_after_churn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chroma_generation, "IN_MEMORY", 0)
     n, dimension = 1200, 32
     documents = [Document(f"d{at}", "", {"half": at % 2, "rare": at % 100}) for at in range(n)]
     queries = random_vectors(25, dimension, seed=1)
@@ -315,7 +320,11 @@ def test_recall_against_the_twin_also_after_churn(tmp_path: Path) -> None:
         store.close()
 
 
-def test_a_history_of_thousands_can_be_excluded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [0, 10_000])
+def test_a_history_of_thousands_can_be_excluded(
+    tmp_path: Path, in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chroma_generation, "IN_MEMORY", in_memory)
     n = 3500
     vectors = random_vectors(n)
     documents = [Document(f"d{at}", "", {"even": at % 2}) for at in range(n)]
