@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -87,6 +87,15 @@ def taken(events: Iterable[Event], counts: Counts) -> Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Entries:
+    """Entries of a matrix, in no order; of one place there may be several, which add up."""
+
+    rows: NDArray[np.intp]
+    columns: NDArray[np.uint16]
+    values: Weights
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """The kept entries of a square matrix: row i is columns[starts[i]:starts[i + 1]] with the values beside it."""
 
@@ -94,13 +103,15 @@ class Rows:
     columns: NDArray[np.uint16]
     values: Weights
 
-    def dense(self, rows: Sequence[int], size: int) -> Weights:
-        """Those rows in full, [rows, size]."""
-        out = np.zeros((len(rows), size), dtype=np.float32)
-        for at, row in enumerate(rows):
-            part = slice(self.starts[row], self.starts[row + 1])
-            out[at, self.columns[part]] = self.values[part]
-        return out
+    def entries(self, rows: Sequence[int]) -> Entries:
+        """The entries of those rows; the first of them is row 0 of the answer."""
+        parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows]
+        sizes = [part.stop - part.start for part in parts]
+        return Entries(
+            np.repeat(np.arange(len(rows)), sizes),
+            np.concatenate([np.empty(0, np.uint16), *(self.columns[part] for part in parts)]),
+            np.concatenate([np.empty(0, np.float32), *(self.values[part] for part in parts)]),
+        )
 
     def at(self, row: int, column: int) -> float:
         """One entry; 0 where none was kept."""
@@ -116,21 +127,31 @@ class Voice:
     ids: tuple[str, ...]
     scores: Weights
     """[ids]: sum of the signals, each a z-score over all items."""
-    parts: Weights
-    """[own, ids]: what each item of the person's own history adds."""
+    heard: Weights
+    """[ids]: what the whole own history adds."""
+    entries: Entries
+    """What each item of the own history adds: rows are places in `own`, columns places in `ids`."""
     own: tuple[str, ...]
     """Oldest first."""
 
-    def ranked(self) -> list[tuple[str, float]]:
+    def ranked(self) -> Iterator[tuple[str, float]]:
         """(id, score) of every item that the own history speaks for, best first; ties by id."""
-        speaks = np.flatnonzero(self.parts.sum(axis=0) > 0)
+        speaks = np.flatnonzero(self.heard > 0)
         order = speaks[np.argsort(-self.scores[speaks], kind="stable")]
-        return [(self.ids[at], float(self.scores[at])) for at in order]
+        return ((self.ids[at], float(self.scores[at])) for at in order)
 
-    def because(self, id: str) -> list[str]:
-        """The items of the own history that speak for `id`, the loudest first."""
-        part = self.parts[:, bisect_left(self.ids, id)]
-        return [self.own[at] for at in np.argsort(-part, kind="stable") if part[at] > 0]
+    def because(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """For each of `ids` the items of the own history that speak for it, the loudest first."""
+        asked = list(dict.fromkeys(ids))
+        columns = np.full(len(self.ids), -1)
+        columns[[bisect_left(self.ids, id) for id in asked]] = np.arange(len(asked))
+        parts = np.zeros((len(asked), len(self.own)), np.float32)
+        at = columns[self.entries.columns]
+        np.add.at(parts, (at[at >= 0], self.entries.rows[at >= 0]), self.entries.values[at >= 0])
+        order = np.argsort(-parts, axis=1, kind="stable")
+        return {
+            id: [self.own[one] for one in order[row, : int((parts[row] > 0).sum())]] for row, id in enumerate(asked)
+        }
 
 
 @dataclass(frozen=True)
@@ -151,14 +172,16 @@ class Collaborative:
         """What the histories of others say to the person of `events`, oldest first."""
         own = self._known(taken(events, self.config.counts))
         rows, size = [self._places[id] for id in own.items], len(self.items)
-        parts, scores = np.zeros((len(rows), size), np.float32), np.zeros(size, np.float32)
+        heard, scores, found = np.zeros(size, np.float32), np.zeros(size, np.float32), list[Entries]()
         for signal, weight, decay in self._signals():
-            part = signal.dense(rows, size) * aged(own, decay)[:, None]
-            whole = part.sum(axis=0)
+            kept = signal.entries(rows)
+            part = kept.values * aged(own, decay)[kept.rows]
+            whole = np.bincount(kept.columns, part, size).astype(np.float32)
             if spread := float(whole.std()):
-                parts += weight / spread * part
+                found.append(Entries(kept.rows, kept.columns, weight / spread * part))
+                heard += weight / spread * whole
                 scores += weight / spread * (whole - whole.mean())
-        return Voice(self.items, scores, parts, own.items)
+        return Voice(self.items, scores, heard, joined(found), own.items)
 
     def people_with(self, one: str, other: str) -> int:
         """How many people were known to have both; 0 where that was not kept."""
@@ -285,6 +308,15 @@ def largest(matrix: Weights, kept: int) -> Rows:
         values.append(row[found].astype(np.float32))
     starts = np.cumsum([0, *map(len, columns)])
     return Rows(starts.astype(np.int64), np.concatenate(columns), np.concatenate(values))
+
+
+def joined(parts: Sequence[Entries]) -> Entries:
+    """All of them."""
+    return Entries(
+        np.concatenate([np.empty(0, np.intp), *(one.rows for one in parts)]),
+        np.concatenate([np.empty(0, np.uint16), *(one.columns for one in parts)]),
+        np.concatenate([np.empty(0, np.float32), *(one.values for one in parts)]),
+    )
 
 
 def aged(own: Taken, decay: float) -> Weights:

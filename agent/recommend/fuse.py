@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.types import Source
@@ -27,24 +27,66 @@ class Fused:
     """Every vote, the one that counts most first."""
 
 
-def fuse(ballots: Sequence[Ballot], k: int = 60) -> list[Fused]:
-    """Every id that a ballot speaks for, best first; ties by id. score = sum of weight / (k + rank), ranks from 1.
+def fuse(ballots: Iterable[Ballot], k: int = 60) -> list[Fused]:
+    """Every id that a ballot speaks for, best first; see Votes."""
+    return Votes(ballots, k).fused()
+
+
+class Votes:
+    """Ballots counted: an id's score is the sum of weight / (k + rank), ranks from 1; ties by id.
 
     A ballot against only lowers what others propose. `k` damps the lead of first places.
     Source: Cormack, Clarke and Büttcher 2009, Reciprocal Rank Fusion; the weights are ours.
     """
-    votes: dict[str, list[tuple[float, Source]]] = {}
-    for ballot in ballots:
-        first = dict(reversed([(id, (rank, score)) for rank, (id, score) in enumerate(ballot.hits, 1)]))
-        for id, (rank, score) in first.items():
-            worth = ballot.weight / (k + rank)
-            votes.setdefault(id, []).append((worth, Source(ballot.retriever, rank, score)))
-    fused = [
-        Fused(id, sum(worth for worth, _ in cast), tuple(source for _, source in sorted(cast, key=_loudest)))
-        for id, cast in votes.items()
-        if any(worth > 0 for worth, _ in cast)
-    ]
-    return sorted(fused, key=lambda one: (-one.score, one.id))
+
+    def __init__(self, ballots: Iterable[Ballot], k: int = 60) -> None:
+        self._k = k
+        self._scores: dict[str, float] = {}
+        self._spoken_for: set[str] = set()
+        self._ranks: list[tuple[Ballot, Mapping[str, int]]] = []
+        for ballot in ballots:
+            self._add(ballot)
+
+    def plus(self, *ballots: Ballot) -> Votes:
+        """These and `ballots`."""
+        more = Votes((), self._k)
+        more._scores, more._spoken_for = dict(self._scores), set(self._spoken_for)
+        more._ranks = list(self._ranks)
+        for ballot in ballots:
+            more._add(ballot)
+        return more
+
+    def _add(self, ballot: Ballot) -> None:
+        k, weight, scores, ranks = self._k, ballot.weight, self._scores, dict[str, int]()
+        for rank, (id, _) in enumerate(ballot.hits, 1):
+            if id not in ranks:
+                ranks[id] = rank
+                scores[id] = scores.get(id, 0.0) + weight / (k + rank)
+        if weight > 0:
+            self._spoken_for.update(ranks)
+        self._ranks.append((ballot, ranks))
+
+    def score(self, id: str) -> float:
+        """0 for an id that is on no ballot."""
+        return self._scores.get(id, 0.0)
+
+    def leading(self, most: int | None = None, among: Collection[str] | None = None) -> list[str]:
+        """The ids that a ballot speaks for, best first; `among`: of these only."""
+        scores, ids = self._scores, self._spoken_for if among is None else self._spoken_for.intersection(among)
+        return sorted(ids, key=lambda id: (-scores[id], id))[:most]
+
+    def fused(self) -> list[Fused]:
+        """All of them with their scores and votes."""
+        return [Fused(id, self._scores[id], self.sources(id)) for id in self.leading()]
+
+    def sources(self, id: str) -> tuple[Source, ...]:
+        """Who voted for or against `id`, the one that counts most first."""
+        votes = [
+            (ballot.weight / (self._k + rank), Source(ballot.retriever, rank, ballot.hits[rank - 1][1]))
+            for ballot, ranks in self._ranks
+            if (rank := ranks.get(id))
+        ]
+        return tuple(source for _, source in sorted(votes, key=_loudest))
 
 
 def _loudest(vote: tuple[float, Source]) -> tuple[float, str]:

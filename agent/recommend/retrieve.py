@@ -7,10 +7,12 @@ there are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -20,14 +22,18 @@ from agent.errors import StoreBusy, StoreError
 from agent.features import Population, features, value_of
 from agent.persona.tally import preference
 from agent.recommend.catalogue import filters, matches
-from agent.recommend.fuse import Ballot, Fused, fuse
-from agent.types import Candidate, Event, EventKind, Item, Profile, Query, Source, Tag
+from agent.recommend.fuse import Ballot, Votes
+from agent.types import Candidate, Condition, Event, EventKind, Item, Profile, Query, Source, Tag
 from vectorstore.base import Embedder, Filter, Vectors, VectorStore, VectorStoreBusy, VectorStoreError
 
 Items = Callable[[Sequence[str]], Mapping[str, Item]]
 ENOUGH_EVENTS = 5.0
 COLLABORATIVE = "collaborative"
 """What the votes of everybody's histories are called; "collaborative:<id>" names the own item they rest on most."""
+MOST_DESCRIBED = 20_000
+"""Items whose features are remembered."""
+OTHERS_SCAN = 2000
+"""How far down the collaborative list is looked for items that match a filter."""
 LIKED = 0.4
 """From this preference on (see persona.tally) an item counts as liked, and from its negative on as disliked."""
 
@@ -95,12 +101,12 @@ class Stats(Protocol):
 class Voice(Protocol):
     """What everybody's histories say to one person."""
 
-    def ranked(self) -> list[tuple[str, float]]:
+    def ranked(self) -> Iterable[tuple[str, float]]:
         """(id, score), best first."""
         ...
 
-    def because(self, id: str) -> list[str]:
-        """The items of the person's own history that speak for it, the loudest first."""
+    def because(self, ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """For each of `ids` the items of the person's own history that speak for it, the loudest first."""
         ...
 
 
@@ -113,6 +119,22 @@ class Probe:
     text: str = ""
     item: str = ""
     """The stored vector of this item is the question; else `text` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Every list that has a say in one answer, before they are weighed against each other."""
+
+    query: Query
+    profile: Profile
+    events: Sequence[Event]
+    had: int
+    """Items that the person has had."""
+    votes: Votes
+    """Of what is known of the person, the request's words, and popularity."""
+    voice: Voice | None
+    heard: Sequence[tuple[str, float]]
+    """(id, score) of what everybody's histories propose, best first."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +157,7 @@ class Popular:
             chunk = [id for id in self.ids[start : start + 200] if id not in seen]
             items = self.items(chunk)
             for id in chunk:
-                if (item := items.get(id)) and item.title and all(matches(item, one) for one in query.where):
+                if (item := items.get(id)) and item.title and fits(item, query.where):
                     rank = len(found) + 1
                     found.append(Candidate(item, 1 / rank, (Source("popular", rank, 1 / rank),)))
             if len(found) >= wanted:
@@ -168,7 +190,11 @@ class Retrieve:
 
     def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
         """Candidates, best first, none of them had already. Raises StoreError when the index fails."""
-        config, where, wanted = self.config, filters(query.where), max(self.config.size, query.n)
+        return self.weighed(self.gathered(query, profile, events))
+
+    def gathered(self, query: Query, profile: Profile, events: Sequence[Event]) -> Gathered:
+        """Every list that has a say. Raises StoreError when the index fails."""
+        config, where = self.config, filters(query.where)
         seen = consumed(events, config.consumed)
         # Who says what they want is not a stranger, however short their history.
         spoken = bool(query.words.strip()) or any(tag.kind == "stated" for tag in profile.tags)
@@ -183,19 +209,37 @@ class Retrieve:
             if not ballots and len(head) < query.n:
                 near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
                 ballots = self._ask(near, where, seen, depth)
-            popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
-            voice = self.others(events) if self.others else None
-            ballots = [*ballots, popular, *self._collaborative(voice, query, profile, events, seen)]
-            pool = fuse(ballots, config.damping)[: 4 * wanted]
-            items = self.items([one.id for one in pool])
-            taste = Ballot("taste", config.taste, self._tasted(items, profile))
-            fused = fuse([*ballots, taste], config.damping)
-            fused = [one for one in fused if one.id in items][: 2 * wanted]
-            unwanted = self._near_duplicates([one.id for one in fused], events)
-        candidates = self._screened(fused, items, query, profile, unwanted)
+        popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
+        voice = self.others(events) if self.others and self.crowd else None
+        heard = self._heard(voice, query.where, seen) if voice else []
+        votes = Votes([*ballots, popular], config.damping)
+        return Gathered(query, profile, events, len(seen), votes, voice, heard)
+
+    def weighed(self, found: Gathered) -> list[Candidate]:
+        """What the lists add up to, best first. Raises StoreError when the index fails."""
+        config, query, profile = self.config, found.query, found.profile
+        wanted = max(config.size, query.n)
+        votes = found.votes.plus(*self._collaborative(found))
+        items = self.items(votes.leading(4 * wanted))
+        votes = votes.plus(Ballot("taste", config.taste, self._tasted(items, profile)))
+        best = votes.leading(2 * wanted, among=items)
+        with index_errors():
+            unwanted = self._near_duplicates(best, found.events)
+        aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
+        scores = {
+            id: self._lowered(votes.score(id), items[id], aversions)
+            for id in best
+            # The index may be older than the catalogue, so its answer to a filter is checked again.
+            if id not in unwanted and items[id].title and fits(items[id], query.where)
+        }
+        order = sorted(scores, key=lambda id: (-scores[id], id))
         share = 0.0 if query.words else query.surprise * config.explored_share
-        chosen = reserve(candidates, [is_explored(one) for one in candidates], share)[:wanted]
-        return named(chosen, voice, liked_items(events)) if voice else chosen
+        # Who voted is told of what is returned, unless votes decide what that is.
+        candidates = [
+            Candidate(items[id], scores[id], votes.sources(id)) for id in (order if share else order[:wanted])
+        ]
+        chosen = reserve(candidates, [is_explored(one) for one in candidates], share)[:wanted] if share else candidates
+        return named(chosen, found.voice, liked_items(found.events)) if found.voice else chosen
 
     def _probes(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Probe]:
         config = self.config
@@ -232,20 +276,38 @@ class Retrieve:
 
     def _popular_ballot(self, ballots: Sequence[Ballot], head: Sequence[Candidate], weight: float) -> Ballot:
         found = {id for ballot in ballots if ballot.weight > 0 for id, _ in ballot.hits} & self._places.keys()
-        pool = sorted(found | {one.item.id for one in head}, key=self._places.__getitem__)
-        return Ballot("popular", weight, [(id, 1 / (1 + self._places[id])) for id in pool])
+        pool = sorted(self._places[id] for id in found | {one.item.id for one in head})
+        return Ballot("popular", weight, [(self.popular[place], 1 / (1 + place)) for place in pool])
 
-    def _collaborative(
-        self, voice: Voice | None, query: Query, profile: Profile, events: Sequence[Event], seen: set[str]
-    ) -> list[Ballot]:
-        """The list of what goes together with this history, as far as it fits the filters; none where it is unheard."""
-        weight = self.share(len(seen)) * self.crowd
-        weight = min(weight, self.config.beside_words) if query.words.strip() else weight
-        if voice is None or not weight:
-            return []
-        scores = dict(voice.ranked())
-        fitting = Popular(self.items, list(scores), self.config)(query, profile, events)[: self.config.others_depth]
-        return [Ballot(COLLABORATIVE, weight, [(one.item.id, scores[one.item.id]) for one in fitting])]
+    def _heard(self, voice: Voice, where: Sequence[Condition], seen: set[str]) -> list[tuple[str, float]]:
+        """The first of what goes together with this history that can be recommended and fits the filters."""
+        unseen = islice((hit for hit in voice.ranked() if hit[0] not in seen), OTHERS_SCAN)
+        found, most = list[tuple[str, float]](), self.config.others_depth
+        while chunk := list(islice(unseen, most)):
+            items = self.items([id for id, _ in chunk])
+            found += [hit for hit in chunk if (item := items.get(hit[0])) and item.title and fits(item, where)]
+            if len(found) >= most:
+                break
+        return found[:most]
+
+    def _collaborative(self, found: Gathered) -> list[Ballot]:
+        """The vote of everybody's histories; none where it is unheard."""
+        weight = self.share(found.had) * self.crowd
+        weight = min(weight, self.config.beside_words) if found.query.words.strip() else weight
+        return [Ballot(COLLABORATIVE, weight, found.heard)] if weight and found.heard else []
+
+    def _features(self, item: Item) -> tuple[str, ...]:
+        known = self._described.get(item.id)
+        if known is None or known[0] is not item:
+            if len(self._described) > MOST_DESCRIBED:
+                self._described.clear()
+            known = self._described[item.id] = item, features(item, self.population)
+        return known[1]
+
+    @cached_property
+    def _described(self) -> dict[str, tuple[Item, tuple[str, ...]]]:
+        """Items with their features: the same items come up for person after person."""
+        return {}
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -259,8 +321,10 @@ class Retrieve:
         weights = {
             tag.feature: tag.polarity * tag.weight for tag in profile.tags if tag.feature and tag.kind != "latent"
         }
+        if not weights:
+            return []
         scored = [
-            (id, sum(weights.get(name, 0.0) for name in features(item, self.population))) for id, item in items.items()
+            (id, sum([weights[name] for name in self._features(item) if name in weights])) for id, item in items.items()
         ]
         return sorted(((id, score) for id, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0]))
 
@@ -273,19 +337,12 @@ class Retrieve:
         nearest: Vectors = (np.stack([vectors[id] for id in kept]) @ np.stack(bad).T).max(axis=1)
         return {id for id, near in zip(kept, nearest, strict=True) if near >= self.config.near_duplicate}
 
-    def _screened(
-        self, fused: Sequence[Fused], items: Mapping[str, Item], query: Query, profile: Profile, unwanted: set[str]
-    ) -> list[Candidate]:
-        aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
-        kept = []
-        for one in fused:
-            item = items.get(one.id) if one.id not in unwanted else None
-            # The index may be older than the catalogue, so its answer to a filter is checked again.
-            if item and item.title and all(matches(item, condition) for condition in query.where):
-                averse = [aversions[name] for name in features(item, self.population) if name in aversions]
-                score = one.score * float(np.prod([1 - self.config.aversion * weight for weight in averse]))
-                kept.append(Candidate(item, score if one.score > 0 else one.score, one.sources))
-        return sorted(kept, key=lambda one: (-one.score, one.item.id))
+    def _lowered(self, score: float, item: Item, aversions: Mapping[str, float]) -> float:
+        """`score`, less what the person's aversions (feature -> weight) take from it."""
+        if score <= 0 or not aversions:
+            return score
+        averse = [aversions[name] for name in self._features(item) if name in aversions]
+        return score * math.prod(1 - self.config.aversion * weight for weight in averse)
 
 
 def crowd_size(stats: Mapping[str, Stats]) -> float:
@@ -308,6 +365,11 @@ def popularity(stats: Mapping[str, Stats], others: Iterable[str] = ()) -> list[s
         return one.events * (one.positive + prior * overall) / (one.events + prior)
 
     return [*sorted(stats, key=lambda id: (-worth(id), id)), *sorted(set(others) - set(stats))]
+
+
+def fits(item: Item, where: Sequence[Condition]) -> bool:
+    """Whether every condition holds."""
+    return all(matches(item, one) for one in where)
 
 
 def consumed(events: Iterable[Event], kinds: Iterable[EventKind]) -> set[str]:
@@ -379,13 +441,18 @@ def shared_out(total: float, probes: Sequence[Probe]) -> list[Probe]:
 def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) -> list[Candidate]:
     """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most."""
 
-    def source(one: Source, id: str) -> Source:
-        if one.retriever != COLLABORATIVE:
-            return one
-        own = next((item for item in voice.because(id) if item in liked), "")
-        return replace(one, retriever=f"{COLLABORATIVE}:{own}") if own else one
+    heard = [one.item.id for one in candidates if any(vote.retriever == COLLABORATIVE for vote in one.sources)]
+    loudest = {id: next((item for item in own if item in liked), "") for id, own in voice.because(heard).items()}
 
-    return [replace(one, sources=tuple(source(each, one.item.id) for each in one.sources)) for one in candidates]
+    def source(one: Source, own: str) -> Source:
+        return replace(one, retriever=f"{COLLABORATIVE}:{own}") if own and one.retriever == COLLABORATIVE else one
+
+    return [
+        replace(one, sources=tuple(source(each, own) for each in one.sources))
+        if (own := loudest.get(one.item.id))
+        else one
+        for one in candidates
+    ]
 
 
 def is_explored(candidate: Candidate) -> bool:

@@ -388,8 +388,8 @@ class Heard:
     def ranked(self) -> list[tuple[str, float]]:
         return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
 
-    def because(self, id: str) -> list[str]:
-        return self.says[id]
+    def because(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        return {id: self.says[id] for id in ids}
 
 
 def with_others(says: dict[str, list[str]], weight: float = 8.0) -> Retrieve:
