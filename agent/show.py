@@ -219,7 +219,11 @@ def failure(message: str) -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr; yields a function of (done, total), total None where it is not known."""
+    """A bar on stderr, or a line now and then where there is no terminal; yields a function of (done, total), total
+    None where it is not known."""
+    if not err.is_terminal:
+        yield Steps(what)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task(what, total=None)
@@ -236,6 +240,19 @@ def tagging() -> Iterator[Callable[[batch.Progress], None]]:
     with Progress(*columns, console=err, transient=True) as shown:
         task = shown.add_task("", total=None)
         yield lambda now: shown.update(task, completed=now.done, total=now.total, description=escape(pace(now)))
+
+
+class Steps:
+    """Progress of one thing as plain lines; none where it takes less than PLAIN_S."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._last = time.monotonic()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if time.monotonic() - self._last >= PLAIN_S:
+            self._last = time.monotonic()
+            err.print(f"{escape(self._what)}: {done:,}{f' of {total:,}' if total else ''}")
 
 
 class Lines:

@@ -7,16 +7,19 @@ alone. The protocol is LlamaRec's (Yue et al. 2023), whose "ML-100k" is this dat
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import math
 import platform
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,59 +58,114 @@ class Lists:
 
     prior: tuple[tuple[str, ...], ...]
     """Up to CANDIDATES films as they leave retrieval and fusion."""
-    shown: tuple[tuple[str, ...], ...]
+    shown: tuple[tuple[str, ...], ...] = ()
     """The SHOWN films that a person gets, after what fits comes first and after diversification."""
-    content: tuple[tuple[str, ...], ...]
+    content: tuple[tuple[str, ...], ...] = ()
     """As `prior`, without anybody else's history."""
-    ms: tuple[float, ...]
+    others: tuple[tuple[str, ...], ...] = ()
+    """What everybody's histories propose by themselves."""
+    text: tuple[tuple[str, ...], ...] = ()
+    """What is nearest to the history by text alone, every film compared."""
+    ms: tuple[float, ...] = ()
     """Wall time of one whole recommendation of SHOWN films to somebody whose profile is there already."""
 
 
 def run(data: Path) -> dict[str, Any]:
-    """The whole board as JSON-ready values. `data`: the folder that holds movielens-latest-small. Takes minutes."""
+    """The whole board as JSON-ready values. `data`: the folder that holds movielens-latest-small.
+
+    Takes minutes. What was answered is kept in the cache folder under a hash of code and data, so that a run that was
+    stopped goes on where it was.
+    """
     started, folder = time.perf_counter(), data / FOLDER
     rows = read(folder)
     asked, labels = board(rows)
     fitted, _ = earlier(asked)
-    results: dict[str, Ranks] = {}
-    notes: dict[str, list[float]] = {}
     dense = baselines.matrices(fitted, asked)
-    results |= {name: dense_ranks(scores, asked, labels) for name, scores in dense.items()}
-    shifted = rotated(labels)
+    results = {name: dense_ranks(scores, asked, labels) for name, scores in dense.items()}
+    blend, shifted = results[baselines.BLEND], rotated(labels)
     permuted = {name: dense_ranks(dense[name], asked, shifted) for name in ("Pop", baselines.BLEND)}
     with tempfile.TemporaryDirectory(prefix="rapport-board-a-") as scratch:
-        index = Path(scratch) / "index"
-        for counts in ("had", "liked"):
-            with home(Path(scratch) / counts, folder, fitted, asked, counts, index) as rapport:
-                if not notes:
-                    vectors = rapport.index.vectors(asked.movies)
-                    results[TEXT] = dense_ranks(baselines.exact_text(vectors, asked), asked, labels)
-                answered = lists(rapport, asked, with_content=counts == "had")
-            name = f"Rapport, {MEANING[counts]}"
-            if counts == "had":
-                results["Rapport, content only"] = list_ranks(answered.content, asked, labels)
-                permuted[name] = list_ranks(answered.prior, asked, shifted)
-            results[name] = list_ranks(answered.prior, asked, labels)
-            results[f"{name}, as shown"] = list_ranks(answered.shown, asked, labels)
-            notes[name] = [float(one) for one in np.percentile(answered.ms, [50, 95])]
-        orders = [tie_order(rows, seed, folder, Path(scratch), index) for seed in TIE_SEEDS]
+        at, keep = Path(scratch), load().cache / "eval" / f"board-a-{fingerprint(folder)}"
+        answered: dict[Interactions, Lists] = {
+            counts: kept(keep / f"{counts}.json", lambda counts=counts: answers(at, folder, fitted, asked, counts))
+            for counts in MEANING
+        }
+        orders = [tie_order(rows, seed, folder, at, keep) for seed in TIE_SEEDS]
+    had = answered["had"]
+    for name, found in ((TEXT, had.text), (CONTENT, had.content), (OTHERS, had.others)):
+        results[name] = list_ranks(found, asked, labels)
+    for counts, name in MEANING.items():
+        results[name] = list_ranks(answered[counts].prior, asked, labels)
+        results[f"{name}, as shown"] = list_ranks(answered[counts].shown, asked, labels)
+    permuted[MEANING["had"]] = list_ranks(had.prior, asked, shifted)
     return {
         "board": "A",
         "version": VERSION,
         "protocol": "leave one out, full ranking, LlamaRec's cut; ndcg@k, mrr@k, recall@k over all people",
         "data": described(folder, rows, asked),
         "system": system(),
-        "systems": {name: row(ranks, results[baselines.BLEND], labels) for name, ranks in results.items()},
-        "slices": {name: sliced(ranks, asked) for name, ranks in results.items()},
+        "systems": {name: row(ranks, blend, labels) for name, ranks in results.items()},
+        "slices": {name: sliced(ranks, blend, asked) for name, ranks in results.items()},
+        "bars": bars(row(results[MEANING["had"]], blend, labels)),
         "tie_orders": orders,
         "label_permutation": {name: round(float(ndcg(ranks, 10).mean()), 4) for name, ranks in permuted.items()},
-        "cost": {name: {"ms_p50": p50, "ms_p95": p95} for name, (p50, p95) in notes.items()},
+        "cost": {
+            MEANING[counts]: dict(zip(("ms_p50", "ms_p95"), np.percentile(found.ms, [50, 95]).round(1), strict=True))
+            for counts, found in answered.items()
+        },
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
-TEXT = "exact vector search on text"
-MEANING: Mapping[Interactions, str] = {"had": "every rating counts", "liked": "dislikes do not pull (as installed)"}
+def bars(ours: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What was asked for, and whether it is there."""
+    return [{"what": what, "figure": ours[what], "bar": bar, "met": ours[what] >= bar} for what, bar in BARS.items()]
+
+
+TEXT, CONTENT = "exact vector search on text", "Rapport, nobody else's history"
+OTHERS = "Rapport, everybody's histories alone"
+MEANING: Mapping[Interactions, str] = {
+    "had": "Rapport, every rating counts",
+    "liked": "Rapport as installed: dislikes do not pull",
+}
+BARS = {"ndcg@10": 0.088, "recall@10": 0.155, "recall@20": 0.225}
+"""For the one that counts as the board does."""
+PUBLISHED = {"LRURec (published)": (0.0705, 0.1426, 0.214), "LlamaRec, 7B model (published)": (0.0759, 0.1524, 0.214)}
+"""NDCG@10, recall@10, recall@20 (Yue et al. 2023), nothing of which was run here."""
+
+
+# what is kept of a run that was stopped
+
+
+def fingerprint(folder: Path) -> str:
+    """Of everything that an answer depends on: the data, this protocol, and the code that answers."""
+    root = Path(__file__).parent.parent
+    code = [*(root / "agent").rglob("*"), *(root / "vectorstore").rglob("*"), *Path(__file__).parent.glob("*.py")]
+    files = [folder / "movies.csv", folder / "ratings.csv", *sorted(one for one in code if one.suffix in CODE)]
+    whole = hashlib.sha256(f"{VERSION} {load().embedder}".encode())
+    for one in files:
+        whole.update(one.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+CODE = (".py", ".json")
+
+
+def kept(path: Path, answer: Callable[[], Lists]) -> Lists:
+    """The lists at `path`; else those of `answer`, which are then kept there."""
+    if path.exists():
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Lists(**{name: tuple(map(frozen, lists)) for name, lists in found.items()})
+    found = answer()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    part.replace(path)
+    return found
+
+
+def frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 # what the system is given
@@ -177,12 +235,30 @@ class Kept:
         return found
 
 
-def lists(rapport: Rapport, asked: Board, *, with_content: bool) -> Lists:
+def answers(scratch: Path, folder: Path, fitted: Board, asked: Board, counts: Interactions) -> Lists:
+    """A home made and asked; with `had` also for what is compared."""
+    with home(scratch / counts, folder, fitted, asked, counts, scratch / "index") as rapport:
+        found = lists(rapport, asked, with_parts=counts == "had")
+        if counts != "had":
+            return found
+        nearest = baselines.exact_text(rapport.index.vectors(asked.movies), asked)
+        return replace(found, text=tuple(best_films(nearest, asked)))
+
+
+def best_films(scores: baselines.Matrix, asked: Board) -> Iterator[tuple[str, ...]]:
+    """The first CANDIDATES films of each person that they have not rated; equals by place."""
+    for own, one in zip(baselines.places(asked), scores, strict=True):
+        one = np.array(one)
+        one[own] = -np.inf
+        yield tuple(asked.movies[at] for at in np.argsort(-one, kind="stable")[:CANDIDATES] if one[at] > -np.inf)
+
+
+def lists(rapport: Rapport, asked: Board, *, with_parts: bool) -> Lists:
     """What the pipeline answers to everybody of the board, as `rapport recommend` would."""
     retrieve = retriever(rapport)
     kept, alone = Kept(retrieve), replace(retrieve, others=None)
     recommender = replace(rapport.recommender, retrieve=kept)
-    prior, shown, content, ms = [], [], [], []
+    prior, shown, content, others, ms = [], [], [], [], []
     with show.progress("people") as progress:
         for done, user in enumerate(asked.histories):
             progress(done, len(asked.histories))
@@ -192,9 +268,17 @@ def lists(rapport: Rapport, asked: Board, *, with_content: bool) -> Lists:
             ms.append(1000 * (time.perf_counter() - started))
             shown.append(tuple(one.item.id for one in answer.items))
             prior.append(ids(kept.last))
-            if with_content:
-                content.append(ids(alone(Query(user, SHOWN), profile, rapport.store.events(user))))
-    return Lists(tuple(prior), tuple(shown), tuple(content), tuple(ms))
+            if with_parts:
+                events = rapport.store.events(user)
+                content.append(ids(alone(Query(user, SHOWN), profile, events)))
+                others.append(by_others(rapport, events))
+    return Lists(tuple(prior), tuple(shown), tuple(content), tuple(others), (), tuple(ms))
+
+
+def by_others(rapport: Rapport, events: Sequence[Event]) -> tuple[str, ...]:
+    had, voice = {one.item for one in events}, rapport.collaborative
+    unseen = (id for id, _ in voice(events).ranked() if id not in had) if voice else iter(())
+    return tuple(islice(unseen, CANDIDATES))
 
 
 def priors(rapport: Rapport, asked: Board) -> list[tuple[str, ...]]:
@@ -267,31 +351,36 @@ def rounded(values: Floats) -> list[float]:
     return [round(one, 4) for one in asdict(interval(values)).values()]
 
 
-def sliced(ranks: Ranks, asked: Board) -> list[dict[str, Any]]:
+def sliced(ranks: Ranks, against: Ranks, asked: Board) -> list[dict[str, Any]]:
     """NDCG@10 by length of history."""
     sizes = np.array([len(rows) for rows in asked.histories.values()])
     found = []
     for least, most in LENGTHS:
         inside = (sizes >= least) & (sizes <= (most or math.inf))
+        gain = ndcg(ranks[inside], 10)
         found.append(
             {
                 "at_least": least,
                 "at_most": most,
                 "people": int(inside.sum()),
-                "ndcg@10": rounded(ndcg(ranks[inside], 10)),
+                "ndcg@10": rounded(gain),
+                "minus blend": rounded(gain - ndcg(against[inside], 10)),
             }
         )
     return found
 
 
-def tie_order(rows: Sequence[Rating], seed: int, folder: Path, scratch: Path, index: Path) -> dict[str, Any]:
+def tie_order(rows: Sequence[Rating], seed: int, folder: Path, scratch: Path, keep: Path) -> dict[str, Any]:
     """The blend and Rapport with ratings of equal time in a random order, which also changes what is held out."""
     asked, labels = board(rows, seed)
     fitted, _ = earlier(asked)
     blend = dense_ranks(baselines.matrices(fitted, asked)[baselines.BLEND], asked, labels)
-    with home(scratch / f"ties-{seed}", folder, fitted, asked, "had", index) as rapport:
-        found = priors(rapport, asked)
-    ours = list_ranks(found, asked, labels)
+
+    def answer() -> Lists:
+        with home(scratch / f"ties-{seed}", folder, fitted, asked, "had", scratch / "index") as rapport:
+            return Lists(tuple(priors(rapport, asked)))
+
+    ours = list_ranks(kept(keep / f"ties-{seed}.json", answer).prior, asked, labels)
     return {
         "seed": seed,
         "blend ndcg@10": round(float(ndcg(blend, 10).mean()), 4),
@@ -327,3 +416,74 @@ def system() -> dict[str, Any]:
         "machine": platform.machine(),
         "model": "none",
     }
+
+
+# for people to read
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The tables as they stand in the docs."""
+    return "\n\n".join(map("\n".join, (_systems(result), _slices(result), _notes(result))))
+
+
+def _systems(result: Mapping[str, Any]) -> Iterator[str]:
+    data = result["data"]
+    yield f"{data['people']} people, {data['films']} films, every unseen film ranked; [95 % intervals], paired."
+    yield ""
+    yield "| | NDCG@10 | minus blend | R@10 | R@20 | R@100 | MRR@10 | NDCG@10 where liked |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for name, (gain, ten, twenty) in PUBLISHED.items():
+        yield f"| {name} | {figure(gain)} | | {figure(ten)} | {figure(twenty)} | | | |"
+    for name, one in result["systems"].items():
+        deep = name.endswith("as shown")
+        rest = [one["recall@10"], *(("", "") if deep else (one["recall@20"], one["recall@100"])), one["mrr@10"]]
+        cells = [*map(figure, rest), figure(one["ndcg@10 where liked"])]
+        yield f"| {name} | {spread(one['ndcg@10 interval'])} | {spread(one['ndcg@10 minus blend'], signed=True)} | " + (
+            " | ".join(cells) + " |"
+        )
+
+
+def _slices(result: Mapping[str, Any]) -> Iterator[str]:
+    shown = [baselines.BLEND, CONTENT, OTHERS, *MEANING.values()]
+    yield "NDCG@10 by number of ratings before the held-out one (people), and minus the blend:"
+    yield ""
+    lengths = result["slices"][baselines.BLEND]
+    yield "| | " + " | ".join(f"{length(one)} ({one['people']})" for one in lengths) + " |"
+    yield "|---|" + "---|" * len(lengths)
+    for name in shown:
+        cells = [
+            figure(one["ndcg@10"][0])
+            if name == baselines.BLEND
+            else f"{figure(one['ndcg@10'][0])}, {spread(one['minus blend'], signed=True)}"
+            for one in result["slices"][name]
+        ]
+        yield f"| {name} | " + " | ".join(cells) + " |"
+
+
+def _notes(result: Mapping[str, Any]) -> Iterator[str]:
+    for one in result["bars"]:
+        state = "met" if one["met"] else f"missed by {one['bar'] - one['figure']:.4f}"
+        yield f"- bar {one['what']} >= {figure(one['bar'])}: {figure(one['figure'])}, {state}"
+    for one in result["tie_orders"]:
+        yield (
+            f"- ratings of equal time in random order, seed {one['seed']}: Rapport {figure(one['Rapport ndcg@10'])}, "
+            f"blend {figure(one['blend ndcg@10'])}, difference {spread(one['minus blend'], signed=True)}"
+        )
+    permuted = ", ".join(f"{name} {figure(gain)}" for name, gain in result["label_permutation"].items())
+    yield f"- NDCG@10 with everybody's label given to the next person: {permuted}"
+    for name, one in result["cost"].items():
+        yield f"- {name}: a whole recommendation p50 {one['ms_p50']} ms, p95 {one['ms_p95']} ms (no model)"
+
+
+def figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4f}".replace("0.", ".", 1)
+
+
+def spread(values: Sequence[float], *, signed: bool = False) -> str:
+    """Mean and interval."""
+    mean, low, high = (f"{one:+.4f}" if signed else f"{one:.4f}" for one in values)
+    return f"{mean} [{low}, {high}]".replace("0.", ".")
+
+
+def length(one: Mapping[str, Any]) -> str:
+    return f"{one['at_least']}-{one['at_most']}" if one["at_most"] else f"from {one['at_least']}"

@@ -69,6 +69,12 @@ def _board_a(on: On) -> dict[str, Any]:
     return run(on.data)
 
 
+def _board_a_table(result: dict[str, Any]) -> str:
+    from eval.board_a import markdown
+
+    return markdown(result)
+
+
 def _fusion(on: On) -> dict[str, Any]:
     from eval.fusion import run
 
@@ -79,7 +85,9 @@ TASKS = {
     "gate": Task("does the model's vote improve the order? writes gate.json, which `recommend` reads", _gate),
     "writing": Task("how often personas and reasons of real people pass every check as the model wrote them", _writing),
     "speed": Task("how fast people are tagged, as ratios", _speed, _speed_table),
-    "board-a": Task("ranking on MovieLens latest-small, every unseen film ranked; needs --data", _board_a),
+    "board-a": Task(
+        "ranking on MovieLens latest-small, every unseen film ranked; needs --data", _board_a, _board_a_table
+    ),
     "fusion": Task(
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
@@ -94,8 +102,9 @@ Data = Annotated[
 @app.command("list")
 def list_() -> None:
     """The measurements, a line each; benchmarks of single parts are python -m eval.bench_import and the like."""
+    wide = max(map(len, TASKS))
     for name, task in TASKS.items():
-        typer.echo(f"{name:<10}{task.about}")
+        typer.echo(f"{name:<{wide}}  {task.about}")
     typer.echo("also: python -m eval.bench_import · python -m eval.bench_vectorstore")
 
 

@@ -68,8 +68,9 @@ def test_a_row_holds_measures_intervals_and_the_paired_difference():
 
 
 def test_slices_are_by_the_length_of_what_was_given():
-    found = sliced(np.array([1.0, 2.0]), SMALL)
+    found = sliced(np.array([1.0, 2.0]), np.array([1.0, 1.0]), SMALL)
     assert [one["people"] for one in found] == [2, 0, 0, 0]
+    assert found[0]["minus blend"][0] == pytest.approx((1 / math.log2(3) - 1) / 2, abs=1e-4)
 
 
 def test_rotated_labels_are_everybody_s_but_the_own():
@@ -122,12 +123,19 @@ def test_labels_planted_elsewhere_change_nothing(tmp_path):
     )
 
 
+@pytest.mark.parametrize(("value", "shown"), [(0.0844, ".0844"), (-0.05, "-.0500"), (1.0, "1.0000")])
+def test_figures_as_they_are_printed(value, shown):
+    assert board_a.figure(value) == shown
+
+
 def test_the_whole_board_on_invented_walks(tmp_path, monkeypatch):
     monkeypatch.setattr(board_a, "TIE_SEEDS", (1,))
+    monkeypatch.setenv("RAPPORT_CACHE", str(tmp_path / "cache"))
     write(tmp_path / FOLDER, walks())
     found = run(tmp_path)
     assert (found["data"]["people"], found["data"]["films"]) == (PEOPLE, FILMS)
     assert len(found["data"]["sha256"]["ratings.csv"]) == 64
+    had, liked = board_a.MEANING.values()
     assert list(found["systems"]) == [
         "Pop",
         "EASE plain, lambda 500",
@@ -136,14 +144,28 @@ def test_the_whole_board_on_invented_walks(tmp_path, monkeypatch):
         "Markov",
         baselines.BLEND,
         board_a.TEXT,
-        "Rapport, content only",
-        "Rapport, every rating counts",
-        "Rapport, every rating counts, as shown",
-        "Rapport, dislikes do not pull (as installed)",
-        "Rapport, dislikes do not pull (as installed), as shown",
+        board_a.CONTENT,
+        board_a.OTHERS,
+        had,
+        f"{had}, as shown",
+        liked,
+        f"{liked}, as shown",
     ]
-    ours = found["systems"]["Rapport, every rating counts"]
-    assert ours["ndcg@10"] > found["systems"]["Rapport, content only"]["ndcg@10"]
-    assert found["label_permutation"]["Rapport, every rating counts"] < ours["ndcg@10"]
+    ours = found["systems"][had]
+    assert ours["ndcg@10"] > found["systems"][board_a.CONTENT]["ndcg@10"]
+    assert found["label_permutation"][had] < ours["ndcg@10"]
     assert found["tie_orders"][0]["seed"] == 1
     assert found["system"]["commit"]
+    assert [one["met"] for one in found["bars"]] == [ours[one["what"]] >= one["bar"] for one in found["bars"]]
+    table = board_a.markdown(found)
+    assert all(f"| {name} | " in table for name in found["systems"])
+    assert f"| {had} | {board_a.spread(ours['ndcg@10 interval'])} | " in table
+
+    def never(*_):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(board_a, "home", never)
+    again = run(tmp_path)
+    assert {**again, "seconds": 0, "system": 0} == {**found, "seconds": 0, "system": 0}
+    monkeypatch.setenv("RAPPORT_EMBEDDER", "hashing:256")
+    assert board_a.fingerprint(tmp_path / FOLDER) not in {one.name for one in (tmp_path / "cache" / "eval").iterdir()}
