@@ -76,7 +76,7 @@ def run(data: Path) -> dict[str, Any]:
     Takes minutes. What was answered is kept in the cache folder under a hash of code and data, so that a run that was
     stopped goes on where it was.
     """
-    started, folder = time.perf_counter(), data / FOLDER
+    started, made_of, folder = time.perf_counter(), system(), data / FOLDER
     rows = read(folder)
     asked, labels = board(rows)
     fitted, _ = earlier(asked)
@@ -103,7 +103,7 @@ def run(data: Path) -> dict[str, Any]:
         "version": VERSION,
         "protocol": "leave one out, full ranking, LlamaRec's cut; ndcg@k, mrr@k, recall@k over all people",
         "data": described(folder, rows, asked),
-        "system": system(),
+        "system": made_of,
         "systems": {name: row(ranks, blend, labels) for name, ranks in results.items()},
         "slices": {name: sliced(ranks, blend, asked) for name, ranks in results.items()},
         "bars": bars(row(results[MEANING["had"]], blend, labels)),
