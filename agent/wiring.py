@@ -24,7 +24,7 @@ from agent.recommend import collaborative_file, fusion, gate
 from agent.recommend.catalogue import checked, documents, fields_of, parse_where, plain
 from agent.recommend.collaborative import Collaborative, CollaborativeConfig
 from agent.recommend.explain import Explain, nobody
-from agent.recommend.near import Near
+from agent.recommend.near import Near, Remembered
 from agent.recommend.recommender import Recommender
 from agent.recommend.retrieve import Popular, Retrieve, crowd_size, index_errors, popularity
 from agent.settings import Settings, load
@@ -42,6 +42,7 @@ from agent.types import (
     TagEdit,
 )
 from vectorstore.base import Embedder, VectorStore, VectorStoreError
+from vectorstore.embed.remembering import Remembering
 from vectorstore.index import SyncReport, sync
 
 Progress = Callable[[int, int], None]
@@ -278,7 +279,7 @@ class Rapport:
     @cached_property
     def fusion(self) -> fusion.Fusion:
         own = self.settings.fusion_file
-        return fusion.load(own if own.exists() else fusion.SHIPPED)
+        return fusion.load(own) if own.exists() else fusion.shipped(self.settings.interactions)
 
     @cached_property
     def fields(self) -> Mapping[str, Any]:
@@ -329,8 +330,8 @@ class Rapport:
             return None
         return Retrieve(
             index,
-            self.embedder,
-            self.store.items,
+            Remembering(self.embedder),
+            Remembered(self.store.items),
             self.popular,
             population=self.background.population,
             crowd=crowd_size(self.background.stats),

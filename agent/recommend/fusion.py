@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
 from agent.errors import SetupError
 
 SHIPPED = Path(__file__).parent / "fusion.json"
+"""What `rapport eval run fusion --data …` printed."""
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Share(BaseModel, frozen=True, extra="forbid"):
@@ -23,12 +26,17 @@ class Share(BaseModel, frozen=True, extra="forbid"):
     weight: float = Field(ge=0)
     """Of the collaborative list in reciprocal-rank fusion; all interest tags together weigh 1."""
     ndcg: float
-    """NDCG@10 at that weight, on the people it was chosen on."""
+    """NDCG@10 with a weight chosen in the same way, on people who had no part in the choice."""
     without: float
     """The same at weight 0."""
+    low: float
+    high: float
+    """95 % interval of `ndcg` minus `without`, paired."""
     alone: float
-    """The same for the collaborative list by itself."""
+    """NDCG@10 of the collaborative list by itself."""
     cases: int = Field(ge=0)
+    curve: tuple[tuple[float, float], ...] = ()
+    """(weight, NDCG@10) of each weight that was tried, over all people."""
 
     def holds(self, items: int) -> bool:
         return self.at_least <= items and (self.at_most is None or items <= self.at_most)
@@ -47,10 +55,27 @@ class Fusion(BaseModel, frozen=True, extra="forbid"):
         return next((one.weight for one in self.shares if one.holds(items)), 0.0)
 
 
+class Shipped(BaseModel, frozen=True, extra="forbid"):
+    """What was measured on public data, for either way to count interactions: see `collaborative.Counts`."""
+
+    liked: Fusion
+    had: Fusion
+
+
 def load(path: Path) -> Fusion:
-    """The file at `path`. Raises SetupError when it is not one of ours."""
+    """A home's own file. Raises SetupError when it is not one of ours."""
+    return _read(Fusion, path)
+
+
+def shipped(counts: Literal["liked", "had"]) -> Fusion:
+    """What holds where a home has measured nothing."""
+    both = _read(Shipped, SHIPPED)
+    return both.liked if counts == "liked" else both.had
+
+
+def _read(kind: type[Kind], path: Path) -> Kind:
     try:
-        return Fusion.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]["msg"]
         raise SetupError(f"{path} is not a fusion file ({problem}): delete it, or measure again") from error

@@ -445,10 +445,10 @@ def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) 
     loudest = {id: next((item for item in own if item in liked), "") for id, own in voice.because(heard).items()}
 
     def source(one: Source, own: str) -> Source:
-        return replace(one, retriever=f"{COLLABORATIVE}:{own}") if own and one.retriever == COLLABORATIVE else one
+        return Source(f"{COLLABORATIVE}:{own}", one.rank, one.score) if one.retriever == COLLABORATIVE else one
 
     return [
-        replace(one, sources=tuple(source(each, own) for each in one.sources))
+        Candidate(one.item, one.score, tuple([source(each, own) for each in one.sources]))
         if (own := loudest.get(one.item.id))
         else one
         for one in candidates
@@ -483,7 +483,7 @@ def reserve(candidates: Sequence[Candidate], explored: Sequence[bool], share: fl
 def rescored(order: Sequence[Candidate]) -> list[Candidate]:
     """`order` with its scores dealt out from the highest down."""
     scores = sorted((one.score for one in order), reverse=True)
-    return [replace(one, score=score) for one, score in zip(order, scores, strict=True)]
+    return [Candidate(one.item, score, one.sources) for one, score in zip(order, scores, strict=True)]
 
 
 @contextmanager
