@@ -140,7 +140,8 @@ PUBLISHED = {"LRURec (published)": (0.0705, 0.1426, 0.214), "LlamaRec, 7B model 
 def fingerprint(folder: Path) -> str:
     """Of everything that an answer depends on: the data, this protocol, and the code that answers."""
     root = Path(__file__).parent.parent
-    code = [*(root / "agent").rglob("*"), *(root / "vectorstore").rglob("*"), *Path(__file__).parent.glob("*.py")]
+    protocol = [root / "eval" / name for name in ("board_a.py", "baselines.py", "movielens.py")]
+    code = [*(root / "agent").rglob("*"), *(root / "vectorstore").rglob("*"), *protocol]
     files = [folder / "movies.csv", folder / "ratings.csv", *sorted(one for one in code if one.suffix in CODE)]
     whole = hashlib.sha256(f"{VERSION} {load().embedder}".encode())
     for one in files:

@@ -105,7 +105,7 @@ def list_() -> None:
     wide = max(map(len, TASKS))
     for name, task in TASKS.items():
         typer.echo(f"{name:<{wide}}  {task.about}")
-    typer.echo("also: python -m eval.bench_import · python -m eval.bench_vectorstore")
+    typer.echo("also: python -m eval.bench_import · python -m eval.bench_vectorstore · python -m eval.bench_recommend")
 
 
 @app.command("run")

@@ -145,9 +145,10 @@ class Voice:
         asked = list(dict.fromkeys(ids))
         columns = np.full(len(self.ids), -1)
         columns[[bisect_left(self.ids, id) for id in asked]] = np.arange(len(asked))
-        parts = np.zeros((len(asked), len(self.own)), np.float32)
-        at = columns[self.entries.columns]
-        np.add.at(parts, (at[at >= 0], self.entries.rows[at >= 0]), self.entries.values[at >= 0])
+        at, shape = columns[self.entries.columns], (len(asked), len(self.own))
+        wanted = np.flatnonzero(at >= 0)
+        cells = at[wanted] * len(self.own) + self.entries.rows[wanted]
+        parts = np.bincount(cells, self.entries.values[wanted], shape[0] * shape[1]).reshape(shape)
         order = np.argsort(-parts, axis=1, kind="stable")
         return {
             id: [self.own[one] for one in order[row, : int((parts[row] > 0).sum())]] for row, id in enumerate(asked)
