@@ -4,7 +4,12 @@ RapportError
 ├─ UsageError            the caller asked wrongly (command line: exit 2)
 │  ├─ UnknownUser        the person is not in the history store
 │  ├─ UnknownItem        the item is not in the catalogue
-│  └─ BadFilter          a filter that cannot be read or names no field of the catalogue
+│  ├─ BadFilter          a filter that cannot be read or names no field of the catalogue
+│  ├─ NoKey              a service wants to know who asks: the API key is missing, wrong or revoked
+│  ├─ NotAllowed         the key is good, but not for this
+│  ├─ TooMuch            more than a service takes in: a body too large
+│  └─ OtherRequest       an idempotency key that was used for something else before
+├─ Overloaded            too many requests at once, or from one caller (carries .wait_s): come back later
 ├─ SetupError            something must be installed, imported or configured first; the message says what
 ├─ ImportRefused         a file that cannot be read as the format it was given as
 ├─ LLMError              the model side failed
@@ -43,6 +48,30 @@ class UnknownItem(UsageError):
 
 class BadFilter(UsageError):
     pass
+
+
+class NoKey(UsageError):
+    pass
+
+
+class NotAllowed(UsageError):
+    pass
+
+
+class TooMuch(UsageError):
+    pass
+
+
+class OtherRequest(UsageError):
+    pass
+
+
+class Overloaded(RapportError):
+    """Asked too often; `wait_s`: seconds after which it is worth asking again."""
+
+    def __init__(self, message: str, wait_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class SetupError(RapportError):

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from agent.batch.report import Report
+from agent.correcting import Preview
 from agent.history.importing import ImportReport
-from agent.types import Answer, Call, Profile, Provenance, Receipt, Recommendation, Tag
+from agent.searching import Found
+from agent.types import Answer, Call, Item, Profile, Provenance, Receipt, Recommendation, Tag, TagEdit
 
 
 def profile(one: Profile) -> dict[str, Any]:
@@ -70,6 +72,40 @@ def recommendation(one: Recommendation) -> dict[str, Any]:
         "written_by": one.written_by,
         "explored": one.explored,
         "sources": {each.retriever: {"rank": each.rank, "score": round(each.score, 4)} for each in one.sources},
+    }
+
+
+def item(one: Item) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "title": one.title,
+        "text": one.text,
+        "categories": list(one.categories),
+        "attributes": {name: list(held) if isinstance(held, tuple) else held for name, held in one.attributes.items()},
+    }
+
+
+def found(one: Found) -> dict[str, Any]:
+    return {"items": [item(each) for each in one.items], "degraded": bool(one.degraded), "note": one.degraded}
+
+
+def edit(one: TagEdit) -> dict[str, Any]:
+    return {"name": one.name, "action": one.action, "polarity": one.polarity, "at": moment(one.at)}
+
+
+def preview(one: Preview) -> dict[str, Any]:
+    return {
+        "tags": [tag(each) for each in one.profile.tags],
+        "items": [
+            {
+                "rank": each.rank,
+                "was": each.was,
+                "item": each.candidate.item.id,
+                "title": each.candidate.item.title,
+            }
+            for each in one.items
+        ],
+        "gone": [{"item": each.item.id, "title": each.item.title} for each in one.gone],
     }
 
 

@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from threading import RLock
+from typing import Any, Literal, Self, TypeVar, overload
 
 from agent.errors import BadFilter, SetupError, StoreError, UnknownUser, UsageError
 from agent.grounding.check import MARKUP
@@ -49,6 +50,7 @@ Progress = Callable[[int, int], None]
 """(done so far, to be done)."""
 DOMAINS = {"movielens": "film", "lastfm": "artist", "anime": "anime", "amazon": "product", "sample": "film"}
 """What one item of a format's catalogue is called."""
+Made = TypeVar("Made")
 MAX_TAG = 48
 MOST = 1000
 """Items in one answer at most."""
@@ -58,8 +60,25 @@ NO_INDEX = "there is no index yet; run `rapport index`"
 SHIPPED_GATE = Path(__file__).parent / "recommend" / "gate.json"
 
 
+class part(cached_property[Made]):
+    """A part that is made when it is first needed: once, whichever threads come first."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Made: ...
+    def __get__(self, instance: Any, owner: type[Any] | None = None) -> Any:
+        if instance is None:
+            return self
+        with instance._making:
+            return super().__get__(instance, owner)
+
+
 class Rapport:
-    """One home, opened. Parts are made when they are first needed; close it, or use it in a `with` block."""
+    """One home, opened. Parts are made when they are first needed; close it, or use it in a `with` block.
+
+    Any thread may call any method but `close` and `build_index`.
+    """
 
     def __init__(self, settings: Settings, llm: LLM | None = None, embedder: Embedder | None = None) -> None:
         self.settings = settings
@@ -67,6 +86,8 @@ class Rapport:
         self._given_embedder = embedder
         self._borrowed: frozenset[str] = frozenset()
         self._unusable = ""
+        # Held while a part is made: two threads must not open the index or load the model twice.
+        self._making = RLock()
 
     def __enter__(self) -> Rapport:
         return self
@@ -129,17 +150,21 @@ class Rapport:
         if not 1 <= len(name) <= MAX_TAG or not name.isprintable() or MARKUP.search(name):
             raise UsageError(f"a tag has 1 to {MAX_TAG} plain characters: {name!r}")
         feature = next((one.feature for one in self.profile(user).tags if one.name.casefold() == name.casefold()), "")
-        if not feature:
-            wanted = {f"{kind}:{name}".casefold() for kind in ("category", "creator", "word")}
-            feature = next((one for one in self.background.population.features if one.casefold() in wanted), "")
+        feature = feature or self.feature_named(name)
         self.store.add_edit(TagEdit(user, name, feature, action, polarity, datetime.now(UTC)))
+
+    def feature_named(self, name: str) -> str:
+        """What is counted in the catalogue under that name, e.g. "category:Jazz"; "" where nothing is."""
+        wanted = {f"{kind}:{name}".casefold() for kind in ("category", "creator", "word")}
+        return next((one for one in self.background.population.features if one.casefold() in wanted), "")
 
     def unstate(self, user: str, name: str) -> bool:
         """Take back what was said about a tag; says whether anything had been."""
-        said = [one for one in self.store.edits(user) if one.name.casefold() == name.casefold()]
-        for one in said:
-            self.store.remove_edit(user, one.name, one.feature)
-        return bool(said)
+        edits = self.store.edits(user)
+        left = [one for one in edits if one.name.casefold() != name.casefold()]
+        if len(left) < len(edits):
+            self.store.replace_edits(user, left)
+        return len(left) < len(edits)
 
     def forget(self, user: str) -> erasure.Proof:
         """Remove `user` from every table and file. Raises UnknownUser; StoreError when traces stayed behind."""
@@ -194,9 +219,10 @@ class Rapport:
     def refresh(self) -> None:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
         derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative")
-        for name in (*derived, "_neighbours"):
-            self.__dict__.pop(name, None)
-        self._unusable = ""
+        with self._making:
+            for name in (*derived, "_neighbours"):
+                self.__dict__.pop(name, None)
+            self._unusable = ""
 
     def build_index(self, progress: Progress | None = None, *, rebuild: bool = False) -> SyncReport:
         """Embed what is new in the catalogue, drop what is gone. Raises StoreError, StoreBusy, SetupError."""
@@ -216,7 +242,7 @@ class Rapport:
 
     # parts, made when first needed
 
-    @cached_property
+    @part
     def store(self) -> Store:
         try:
             self.settings.home.mkdir(parents=True, exist_ok=True)
@@ -224,7 +250,7 @@ class Rapport:
             raise SetupError(f"the home {self.settings.home} cannot be made: {error.strerror}; see --home") from error
         return Store.open(self.settings.database_url)
 
-    @cached_property
+    @part
     def llm(self) -> LLM:
         chosen = self.settings
         if self._given_llm is not None:
@@ -239,11 +265,11 @@ class Rapport:
             concurrency=chosen.concurrency,
         )
 
-    @cached_property
+    @part
     def embedder(self) -> Embedder:
         return self._given_embedder or open_embedder(self.settings)
 
-    @cached_property
+    @part
     def index(self) -> VectorStore:
         """The catalogue's index, empty where none was built yet. Raises StoreError when it is damaged or foreign."""
         from vectorstore.chroma import ChromaStore
@@ -251,15 +277,15 @@ class Rapport:
         with vector_errors(self.settings.index_folder):
             return ChromaStore.open(self.settings.index_folder, self.embedder.name, self.embedder.dimension)
 
-    @cached_property
+    @part
     def background(self) -> Background:
         return background(self.store)
 
-    @cached_property
+    @part
     def popular(self) -> list[str]:
         return popularity(self.background.stats)
 
-    @cached_property
+    @part
     def everything(self) -> list[str]:
         """The popular items, then those that nobody has had: the list of last resort must not run short."""
         return popularity(self.background.stats, (item.id for item in self.store.all_items() if item.title))
@@ -268,7 +294,7 @@ class Rapport:
     def _collaborating(self) -> CollaborativeConfig:
         return CollaborativeConfig(counts=self.settings.interactions)
 
-    @cached_property
+    @part
     def collaborative(self) -> Collaborative | None:
         """The trained weights; None while there are none, or their file is damaged, which `rapport doctor` tells."""
         try:
@@ -276,12 +302,12 @@ class Rapport:
         except StoreError:
             return None
 
-    @cached_property
+    @part
     def fusion(self) -> fusion.Fusion:
         own = self.settings.fusion_file
         return fusion.load(own) if own.exists() else fusion.shipped(self.settings.interactions)
 
-    @cached_property
+    @part
     def fields(self) -> Mapping[str, Any]:
         return fields_of(self.store.all_items())
 
@@ -295,13 +321,13 @@ class Rapport:
         self._usable_index()
         return self._unusable
 
-    @cached_property
+    @part
     def profiler(self) -> Profiler:
         return Profiler(
             self.store, self.llm, self.background.population, self.domain, self.settings.language, self._near
         )
 
-    @cached_property
+    @part
     def recommender(self) -> Recommender:
         population = self.background.population
         return Recommender(
@@ -316,7 +342,7 @@ class Rapport:
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
 
-    @cached_property
+    @part
     def _neighbours(self) -> Near | None:
         index = self._usable_index()
         return None if index is None else Near(index, self.store.items)

@@ -30,10 +30,11 @@ FLOORS = (
     {"agent.recommend"},
     {"agent.wiring", "agent.sample"},
     {"agent.batch.report"},
+    {"agent.correcting", "agent.searching"},
     {"agent.doctor", "agent.rehearsal", "agent.shapes"},
-    {"agent.batch"},
-    {"agent.show", "agent.langchain_retriever"},
-    {"agent.demo"},
+    {"agent.batch", "agent.personal"},
+    {"agent.show", "agent.langchain_retriever", "agent.langchain_tools"},
+    {"agent.demo", "agent.service"},
     {"agent.cli"},
 )
 """From the ground up: a module may import its own folder and every floor below its own."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 import numpy as np
 from filelock import BaseFileLock
@@ -21,7 +22,10 @@ from vectorstore.documents import check_filter, check_queries, check_vectors, cl
 
 
 class ChromaStore:
-    """Made by `open` or `rebuild`. Close it, or the next opening has to check it in a process of its own."""
+    """Made by `open` or `rebuild`; any thread may call any method.
+
+    Close it, or the next opening has to check it in a process of its own.
+    """
 
     def __init__(self, path: Path, generation: Generation, dimension: int, lock: BaseFileLock | None) -> None:
         self._path = path
@@ -29,6 +33,8 @@ class ChromaStore:
         self._dimension = dimension
         self._lock = lock
         self._open = True
+        # One caller at a time: nobody searches what is being written, or closed.
+        self._calls = RLock()
 
     @classmethod
     def open(cls, folder: Path, embedder_name: str, dimension: int) -> ChromaStore:
@@ -90,10 +96,13 @@ class ChromaStore:
     def upsert(self, documents: Sequence[Document], vectors: Vectors) -> None:
         vectors = check_vectors(vectors, len(documents), self._dimension)
         last = {clean_id(document.id): at for at, document in enumerate(documents)}
-        self._generation.upsert([clean(documents[at]) for at in last.values()], vectors[list(last.values())])
+        kept = [clean(documents[at]) for at in last.values()]
+        with self._calls:
+            self._generation.upsert(kept, vectors[list(last.values())])
 
     def delete(self, ids: Collection[str]) -> None:
-        self._generation.delete(list(dict.fromkeys(map(clean_id, ids))))
+        with self._calls:
+            self._generation.delete(list(dict.fromkeys(map(clean_id, ids))))
 
     def search(
         self, vectors: Vectors, k: int, *, where: Sequence[Filter] = (), exclude: Collection[str] = ()
@@ -103,31 +112,37 @@ class ChromaStore:
         excluded = {clean_id(id) for id in exclude}
         if k < 1 or not len(queries):
             return [[] for _ in queries]
-        return self._generation.search(queries, k, conditions, excluded)
+        with self._calls:
+            return self._generation.search(queries, k, conditions, excluded)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        return self._generation.vectors(list(dict.fromkeys(map(clean_id, ids))))
+        with self._calls:
+            return self._generation.vectors(list(dict.fromkeys(map(clean_id, ids))))
 
     def hashes(self) -> dict[str, str]:
-        return self._generation.hashes()
+        with self._calls:
+            return self._generation.hashes()
 
     def count(self) -> int:
-        return self._generation.count()
+        with self._calls:
+            return self._generation.count()
 
     def healthy(self) -> bool:
         """Whether some 50 documents have the vectors they were given and find themselves; takes milliseconds."""
-        return self._generation.wrong() is None
+        with self._calls:
+            return self._generation.wrong() is None
 
     def close(self) -> None:
         """Write what is pending, record what the files are, and free the folder; closing twice is no error."""
-        if not self._open:
-            return
-        self._open = False
-        try:
-            _shut(self._path, self._generation)
-        finally:
-            if self._lock is not None:
-                self._lock.release()
+        with self._calls:
+            if not self._open:
+                return
+            self._open = False
+            try:
+                _shut(self._path, self._generation)
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
 
 
 def probe(folder: Path) -> str | None:

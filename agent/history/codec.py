@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from agent.types import Profile, Value
+from agent.types import Profile, TagEdit, Value
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -50,6 +50,19 @@ def read_attributes(text: str) -> dict[str, Value]:
 @lru_cache(maxsize=8_192)
 def _attributes(text: str) -> Mapping[str, Value]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
+
+
+def edits_json(edits: Sequence[TagEdit]) -> str:
+    """What somebody says about their tags, without who."""
+    rows = [[edit.name, edit.feature, edit.action, edit.polarity, to_micros(edit.at)] for edit in edits]
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def read_edits(text: str, user: str) -> list[TagEdit]:
+    return [
+        TagEdit(user, name, feature, action, polarity, from_micros(at))
+        for name, feature, action, polarity, at in json.loads(text)
+    ]
 
 
 def profile_json(profile: Profile) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
-REVISION = "0002"
+REVISION = "0003_service"
 """The newest migration: with it, the tables are exactly these."""
 
 metadata = MetaData()
@@ -125,5 +125,42 @@ answers = Table(
     Column("at", BigInteger, nullable=False),
 )
 
-PERSONAL = (events, profiles, tallies, tag_edits, calls, jobs, answers)
+edit_steps = Table(
+    "edit_steps",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("user", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("edit_steps_user", "user", "seq"),
+    sqlite_autoincrement=True,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    # Never exported: what unlocks stays here, even as a hash.
+    Column("hash", Text, nullable=False, info={"secret": True}),
+    Column("scopes", Text, nullable=False),
+    # The one person that it speaks for; "" for everybody.
+    Column("user", Text, nullable=False),
+    Column("made", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+)
+
+replies = Table(
+    "replies",
+    metadata,
+    Column("caller", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("replies_at", "at"),
+)
+
+PERSONAL = (events, profiles, tallies, tag_edits, calls, jobs, answers, edit_steps, api_keys, replies)
 """Every table with rows about a person; each has a column `user`."""

@@ -34,7 +34,18 @@ from sqlalchemy import (
 from agent.errors import StoreError
 from agent.history import codec
 from agent.history.database import Database, checkpoint, open_database, store_errors, warnings
-from agent.history.schema import PERSONAL, answers, calls, events, items, meta, profiles, tag_edits, tallies
+from agent.history.schema import (
+    PERSONAL,
+    answers,
+    calls,
+    edit_steps,
+    events,
+    items,
+    meta,
+    profiles,
+    tag_edits,
+    tallies,
+)
 from agent.types import Call, Event, EventKind, Item, Polarity, Profile, TagEdit
 
 T = TypeVar("T")
@@ -47,6 +58,8 @@ _PAGE = 500
 """Profiles that are read at a time: they are long."""
 _ROWS = 2_000
 """Events per INSERT: times eight columns, it must stay below SQLite's 32,766 values."""
+_STEPS = 100
+"""Changes to what a person says about their tags that can be undone."""
 POSITIVE_STARS = 4.0
 
 
@@ -143,9 +156,17 @@ class Store:
             found.update((item.id, item) for item in map(_item, rows))
         return {id: found[id] for id in wanted if id in found}
 
-    def all_items(self) -> Iterator[Item]:
-        """Every item, by id; also those that events only refer to, which have the title ""."""
-        last: str | None = None
+    def items_titled(self, words: str, limit: int) -> list[Item]:
+        """Items whose title contains `words` in any case (of ASCII letters, on SQLite), the shortest titles first."""
+        query = select(items).where(items.c.title.icontains(words, autoescape=True))
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(func.length(items.c.title), items.c.id).limit(limit)).all()
+        return [_item(row) for row in rows]
+
+    def all_items(self, after: str = "") -> Iterator[Item]:
+        """Every item, by id; also those that events only refer to, which have the title "". `after`: only those with
+        a greater id."""
+        last: str | None = after or None
         while True:
             query = select(items).order_by(items.c.id).limit(_CHUNK)
             if last is not None:
@@ -289,22 +310,33 @@ class Store:
 
     def add_edit(self, edit: TagEdit) -> None:
         """Keeps an edit; a later one about the same name and feature takes its place."""
-        row = {
-            "user": edit.user,
-            "name": edit.name,
-            "feature": edit.feature,
-            "action": edit.action,
-            "polarity": edit.polarity,
-            "at": codec.to_micros(edit.at),
-        }
         with self.writing() as connection:
+            _note_step(connection, edit.user)
             connection.execute(delete(tag_edits).where(_same_edit(edit.user, edit.name, edit.feature)))
-            connection.execute(insert(tag_edits), row)
+            connection.execute(insert(tag_edits), _edit_row(edit))
 
     def remove_edit(self, user: str, name: str, feature: str = "") -> bool:
         """Takes an edit back; says whether there was one."""
         with self.writing() as connection:
+            _note_step(connection, user)
             return connection.execute(delete(tag_edits).where(_same_edit(user, name, feature))).rowcount > 0
+
+    def replace_edits(self, user: str, edits: Sequence[TagEdit]) -> None:
+        """All that this person says about their tags from now on, in one step."""
+        with self.writing() as connection:
+            _note_step(connection, user)
+            _put_edits(connection, user, edits)
+
+    def undo_edits(self, user: str) -> bool:
+        """Everything said about tags as it was before the last step; says whether there was one."""
+        newest = select(edit_steps).where(edit_steps.c.user == user).order_by(edit_steps.c.seq.desc()).limit(1)
+        with self.writing() as connection:
+            step = connection.execute(newest).first()
+            if step is None:
+                return False
+            connection.execute(delete(edit_steps).where(edit_steps.c.seq == step.seq))
+            _put_edits(connection, user, codec.read_edits(step.body, user))
+            return True
 
     # the log of model calls
 
@@ -398,7 +430,9 @@ class Store:
         """Every row of this person, by table, as JSON-ready values; times in ISO 8601."""
         with self.reading() as connection:
             tables = {
-                table.name: [_readable(row) for row in connection.execute(select(table).where(table.c.user == user))]
+                table.name: [
+                    _readable(row) for row in connection.execute(_open_part(table).where(table.c.user == user))
+                ]
                 for table in PERSONAL
             }
         return {"user": user, **tables}
@@ -419,13 +453,19 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """One transaction that writes, kept when the block ends well; for the modules of this package."""
+        """One transaction that writes, kept when the block ends well; for the modules of this package.
+
+        What writes inside the block belongs to the same transaction."""
         with self._writing, store_errors():
             if self._open is not None:
                 yield self._open
                 return
             with self._database.writer.begin() as connection:
-                yield connection
+                self._open = connection
+                try:
+                    yield connection
+                finally:
+                    self._open = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -633,6 +673,39 @@ def _call(row: Any) -> Call:
 
 def _erase(connection: Connection, table: Table, user: str) -> int:
     return connection.execute(delete(table).where(table.c.user == user)).rowcount
+
+
+def _edit_row(edit: TagEdit) -> dict[str, Any]:
+    return {
+        "user": edit.user,
+        "name": edit.name,
+        "feature": edit.feature,
+        "action": edit.action,
+        "polarity": edit.polarity,
+        "at": codec.to_micros(edit.at),
+    }
+
+
+def _note_step(connection: Connection, user: str) -> None:
+    """Keeps what was said so far, so that the change that follows can be undone; the oldest steps go."""
+    said = [_edit(row) for row in connection.execute(_EDITS, {"of": user})]
+    row = {"user": user, "at": codec.to_micros(datetime.now(UTC)), "body": codec.edits_json(said)}
+    connection.execute(insert(edit_steps), row)
+    mine = select(edit_steps.c.seq).where(edit_steps.c.user == user).order_by(edit_steps.c.seq.desc())
+    too_old = connection.scalar(mine.offset(_STEPS).limit(1))
+    if too_old is not None:
+        connection.execute(delete(edit_steps).where(edit_steps.c.user == user, edit_steps.c.seq <= too_old))
+
+
+def _put_edits(connection: Connection, user: str, edits: Sequence[TagEdit]) -> None:
+    connection.execute(delete(tag_edits).where(tag_edits.c.user == user))
+    if edits:
+        connection.execute(insert(tag_edits), [_edit_row(edit) for edit in edits])
+
+
+def _open_part(table: Table) -> Any:
+    """Every column of a table but the secret ones."""
+    return select(*(column for column in table.columns if not column.info.get("secret")))
 
 
 def _readable(row: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from agent.ask import Ask
@@ -63,6 +63,21 @@ class Profiler:
             return kept
         # Without what was counted there is nothing to add to: all is read again.
         return self._build(user, seq, tally or Tally(), edits, kept if tally else None)
+
+    def as_if(self, user: str, edits: Sequence[TagEdit]) -> Profile:
+        """The profile that this person would have with `edits` for all they said; kept nowhere, and no model is asked.
+
+        A persona that a model wrote stays as it is: what it would write is not known. Raises UnknownUser.
+        """
+        kept = self(user)
+        tags = naming.edited(kept.tags, edits)
+        tags = naming.proven(tags, self._receipts(user, tags))
+        tally = self._tally(user)
+        if kept.persona_by == "model" or tally is None:
+            return replace(kept, tags=tags, questions=questions(tags, kept.language))
+        items = self.store.items({one.item for tag in tags for one in tag.receipts} | set(tally.marks))
+        who = writing.portrait(tags, tally, items, self.domain, kept.language)
+        return replace(kept, tags=tags, persona=writing.template(who), questions=questions(tags, kept.language))
 
     def blank(self, user: str) -> Profile:
         """Of somebody about whom nothing is known; it is not kept."""

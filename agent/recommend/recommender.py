@@ -56,10 +56,7 @@ class Recommender:
         ask = Ask(self.llm, self.store.log_call, query.user)
         events = self.store.events(query.user)
         tally = self._tally(query.user)
-        candidates, missing = self._candidates(query, profile, events)
-        candidates = rescored(fitting_first(candidates, profile, self.explain.population))
-        reranked, silent = self._reranked(query, profile, candidates, events, ask)
-        chosen, alike = self._diverse(reranked.candidates, query.n)
+        chosen, reranked, (missing, silent, alike) = self._chosen(query, profile, events, ask)
         language = query.language or profile.language
         reasons = self.explain(chosen, profile, tally, events, ask, query.words, language)
         return Answer(
@@ -79,6 +76,11 @@ class Recommender:
             ),
         )
 
+    def order(self, query: Query, profile: Profile) -> list[Candidate]:
+        """What would be recommended to somebody with this profile, best first, without reasons."""
+        ask = Ask(self.llm, self.store.log_call, query.user)
+        return self._chosen(query, profile, self.store.events(query.user), ask)[0]
+
     def why(self, user: str, item_id: str) -> Recommendation:
         """Why one item would, or would not, suit a person. Raises UnknownUser, UnknownItem."""
         profile, _ = self._profile(user, allow_new=False)
@@ -90,6 +92,16 @@ class Recommender:
         events = self.store.events(user)
         reasons = self.explain([candidate], profile, self._tally(user), events, ask, language=profile.language)
         return recommendations([candidate], reasons)[0]
+
+    def _chosen(
+        self, query: Query, profile: Profile, events: Sequence[Event], ask: Ask
+    ) -> tuple[list[Candidate], Reranked, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
+        """The items, how they were ordered, and in words what had to be done without: index, model, vectors."""
+        candidates, missing = self._candidates(query, profile, events)
+        candidates = rescored(fitting_first(candidates, profile, self.explain.population))
+        reranked, silent = self._reranked(query, profile, candidates, events, ask)
+        chosen, alike = self._diverse(reranked.candidates, query.n)
+        return chosen, reranked, (missing, silent, alike)
 
     def _profile(self, user: str, allow_new: bool) -> tuple[Profile, tuple[str, ...]]:
         try:

@@ -9,11 +9,13 @@ import pytest
 
 from agent.errors import StoreBusy
 from agent.history.jobs import Jobs
+from agent.history.keys import Keys
+from agent.history.replies import Replies
 from agent.history.store import Store, event_id
 from agent.types import Call, Event, Profile, TagEdit
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
-TABLES = {"events", "profiles", "tallies", "tag_edits", "calls", "jobs", "answers"}
+TABLES = {"events", "profiles", "tallies", "tag_edits", "calls", "jobs", "answers", "edit_steps", "api_keys", "replies"}
 
 
 def token(person: int) -> str:
@@ -31,6 +33,8 @@ def fill(store: Store, people: range) -> None:
         store.save_profile(Profile(user, persona=text, version=1), tally=json.dumps(text))
         store.add_edit(TagEdit(user, token(person), "", "add", 1, NOON))
         store.log_call(Call(NOON, "p", "m", 1, 1, 1.0, "ok", user))
+        Keys(store).add(text[:80], user=user)
+        Replies(store).once("caller", user, "request", user, lambda text=text: json.dumps(text))
         store.keep_answer(user, "question", json.dumps({"text": text}))
         jobs = Jobs(store, "work", "here")
         jobs.plan([user])
@@ -57,6 +61,9 @@ def test_not_a_byte_of_an_erased_person_is_left_in_any_file(store, tmp_path):
             "calls": 1,
             "jobs": 1,
             "answers": 1,
+            "edit_steps": 1,
+            "api_keys": 1,
+            "replies": 1,
         }
     assert [hits(tmp_path, person) for person in gone] == [0] * len(gone)
     assert all(hits(tmp_path, person) > 0 for person in kept)
