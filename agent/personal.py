@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from agent import correcting, searching, shapes
-from agent.errors import UnknownItem, UnknownUser
+from agent.errors import UnknownItem
 from agent.history.store import event_id
 from agent.types import Event, EventKind
 from agent.wiring import Rapport
@@ -43,10 +43,7 @@ class Personal:
 
     def profile(self) -> dict[str, Any]:
         """What is believed about this person, with receipts."""
-        try:
-            return shapes.profile(self.rapport.profile(self.user))
-        except UnknownUser:
-            return shapes.profile(self.rapport.profiler.blank(self.user))
+        return shapes.profile(correcting.believed(self.rapport, self.user))
 
     def remember(self, tag: str, likes: bool = True) -> dict[str, Any]:
         """Writes down an interest (or an aversion) that the person stated; no model ever overrides it."""

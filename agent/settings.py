@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """builtin · gguf:/path/file.gguf · openai:MODEL · openai:http://host:port/v1#MODEL · hashing (no model)"""
     database: str = ""
     """A database URL, e.g. postgresql+psycopg://host/name; empty = an SQLite file in the home."""
+    busy_s: float = Field(default=30.0, gt=0)
+    """How long a write waits for another process that writes to the database; `rapport serve` waits 5 s at most."""
     api_key: str = Field(default="", repr=False)
     """For openai: models; empty = OPENAI_API_KEY."""
     context: int = Field(default=4096, ge=512)

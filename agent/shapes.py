@@ -9,6 +9,8 @@ from typing import Any
 from agent.batch.report import Report
 from agent.correcting import Preview
 from agent.history.importing import ImportReport
+from agent.history.keys import Key
+from agent.privacy.erasure import Proof
 from agent.searching import Found
 from agent.types import Answer, Call, Item, Profile, Provenance, Receipt, Recommendation, Tag, TagEdit
 
@@ -75,6 +77,17 @@ def recommendation(one: Recommendation) -> dict[str, Any]:
     }
 
 
+def key(one: Key) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "name": one.name,
+        "scopes": list(one.scopes),
+        "user": one.user,
+        "made": moment(one.made),
+        "revoked": moment(one.revoked),
+    }
+
+
 def item(one: Item) -> dict[str, Any]:
     return {
         "id": one.id,
@@ -106,6 +119,17 @@ def preview(one: Preview) -> dict[str, Any]:
             for each in one.items
         ],
         "gone": [{"item": each.item.id, "title": each.item.title} for each in one.gone],
+    }
+
+
+def proof(one: Proof) -> dict[str, Any]:
+    return {
+        "user": one.user,
+        "rows": one.rows,
+        "lines": one.lines,
+        "searched": one.searched,
+        "files": one.files,
+        "found": one.found,
     }
 
 

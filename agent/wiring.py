@@ -240,6 +240,22 @@ class Rapport:
         self.refresh()
         return report
 
+    def check_index(self) -> str:
+        """What is wrong with the index according to a look at some of its documents; "" for nothing, or without one.
+
+        A damaged one is closed: when it is opened again it is looked at closely, and set aside."""
+        from vectorstore.chroma import ChromaStore
+
+        index = self._usable_index()
+        if not isinstance(index, ChromaStore) or index.healthy():
+            return ""
+        with self._making:
+            self.refresh()
+            self.__dict__.pop("index", None)
+            self._unusable = "the index failed its check; run `rapport index --rebuild`"
+        index.close()
+        return self._unusable
+
     # parts, made when first needed
 
     @part
@@ -248,22 +264,11 @@ class Rapport:
             self.settings.home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SetupError(f"the home {self.settings.home} cannot be made: {error.strerror}; see --home") from error
-        return Store.open(self.settings.database_url)
+        return Store.open(self.settings.database_url, busy_s=self.settings.busy_s)
 
     @part
     def llm(self) -> LLM:
-        chosen = self.settings
-        if self._given_llm is not None:
-            return self._given_llm
-        return connect(
-            chosen.llm,
-            cache=chosen.cache,
-            context=chosen.context,
-            threads=chosen.threads,
-            api_key=chosen.api_key or None,
-            timeout_s=chosen.timeout_s,
-            concurrency=chosen.concurrency,
-        )
+        return open_model(self.settings) if self._given_llm is None else self._given_llm
 
     @part
     def embedder(self) -> Embedder:
@@ -414,6 +419,19 @@ def vector_errors(folder: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise StoreError(f"the index in {folder} cannot be opened: {error.strerror or error}") from error
+
+
+def open_model(settings: Settings) -> LLM:
+    """The language model that `settings.llm` names. Raises SetupError, LLMError."""
+    return connect(
+        settings.llm,
+        cache=settings.cache,
+        context=settings.context,
+        threads=settings.threads,
+        api_key=settings.api_key or None,
+        timeout_s=settings.timeout_s,
+        concurrency=settings.concurrency,
+    )
 
 
 def open_embedder(settings: Settings) -> Embedder:

@@ -18,10 +18,23 @@ KEPT = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    request: str
+    """A digest of what was asked."""
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Replies:
     """The replies kept in one store. Safe to use from several threads and processes."""
 
     store: Store
+
+    def find(self, caller: str, key: str) -> Reply | None:
+        """What was answered when `caller` used `key` before."""
+        with self.store.reading() as connection:
+            row = connection.execute(select(replies).where(replies.c.caller == caller, replies.c.key == key)).first()
+        return None if row is None else Reply(row.request, row.body)
 
     def once(self, caller: str, key: str, request: str, user: str, act: Callable[[], str]) -> str:
         """What `act` answers, or what it answered when `caller` used `key` before.

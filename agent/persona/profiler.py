@@ -64,12 +64,12 @@ class Profiler:
         # Without what was counted there is nothing to add to: all is read again.
         return self._build(user, seq, tally or Tally(), edits, kept if tally else None)
 
-    def as_if(self, user: str, edits: Sequence[TagEdit]) -> Profile:
-        """The profile that this person would have with `edits` for all they said; kept nowhere, and no model is asked.
+    def as_if(self, kept: Profile, edits: Sequence[TagEdit]) -> Profile:
+        """What would become of a profile with `edits` for all that the person said; kept nowhere, no model is asked.
 
-        A persona that a model wrote stays as it is: what it would write is not known. Raises UnknownUser.
+        A persona that a model wrote stays as it is: what it would write is not known.
         """
-        kept = self(user)
+        user = kept.user
         tags = naming.edited(kept.tags, edits)
         tags = naming.proven(tags, self._receipts(user, tags))
         tally = self._tally(user)

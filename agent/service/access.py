@@ -1,0 +1,104 @@
+"""Who asks, and what they may: keys become principals, and principals are held to their scopes. Knows no route."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.datastructures import Headers
+
+from agent.errors import NoKey, NotAllowed, Overloaded
+from agent.history.keys import Keys, Scope
+from agent.history.text import clean_id
+from agent.history.values import Unusable
+from agent.service.config import Config
+
+USER_HEADER = "X-Rapport-User"
+"""In whose name a proxy speaks; percent-encoded where it is not ASCII."""
+WRONG_KEYS = 30
+"""Wrong keys a minute from one address after which it is not listened to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who asks: made here, and believed everywhere else."""
+
+    caller: str
+    """The id of the key; without keys, the address."""
+    scopes: frozenset[Scope]
+    user: str = ""
+    """The one person that it speaks for; "" for everybody."""
+
+    def may(self, scope: Scope) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+    def need(self, scope: Scope) -> None:
+        """Raises NotAllowed without this scope."""
+        if not self.may(scope):
+            raise NotAllowed(f"this key has no scope {scope!r}")
+
+    def need_person(self, user: str, scope: Scope) -> None:
+        """Raises NotAllowed unless it speaks for this person, or for everybody with this scope."""
+        if self.user:
+            if self.user != user:
+                raise NotAllowed("this key speaks for another person")
+        else:
+            self.need(scope)
+
+
+class Doorman:
+    """Lets in whom the keys let in. Any thread may call."""
+
+    def __init__(self, keys: Keys, config: Config) -> None:
+        self._keys = keys
+        self._loopback = config.loopback
+        self._storage = MemoryStorage()
+        self._window = MovingWindowRateLimiter(self._storage)
+        self._rate = RateLimitItemPerMinute(config.rate)
+        self._wrong = RateLimitItemPerMinute(WRONG_KEYS)
+
+    def admit(self, headers: Headers, address: str) -> Principal:
+        """Who this is. Raises NoKey, NotAllowed, Overloaded, StoreError."""
+        principal = self._known(headers, address)
+        self._count(self._rate, principal.caller)
+        return principal
+
+    def _known(self, headers: Headers, address: str) -> Principal:
+        scheme, _, presented = headers.get("authorization", "").partition(" ")
+        if not presented.strip():
+            if self._loopback and not self._keys.any():
+                # Nobody made a key, and nobody else can reach us: whoever can is at home.
+                return Principal(address, frozenset({"admin"}))
+            raise NoKey("send an API key: Authorization: Bearer rapport_…; `rapport keys add` makes one")
+        if not self._window.test(self._wrong, "wrong", address):
+            raise Overloaded("too many wrong keys from this address", 60)
+        key = self._keys.find(presented.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            self._window.hit(self._wrong, "wrong", address)
+            raise NoKey("this API key is wrong or revoked")
+        return Principal(key.id, frozenset(key.scopes), key.user)
+
+    def _count(self, rate: RateLimitItemPerMinute, caller: str) -> None:
+        if not self._window.hit(rate, "requests", caller):
+            reset = self._window.get_window_stats(rate, "requests", caller).reset_time
+            raise Overloaded(f"more than {rate.amount} requests in a minute", max(1.0, reset - time.time()))
+
+
+def speaks_for(principal: Principal, headers: Headers) -> str:
+    """The person in whose name a conversation is held: the key's own, or whom a proxy names. Raises NotAllowed."""
+    named = headers.get(USER_HEADER, "")
+    if principal.user:
+        if named and unquote(named) != principal.user:
+            raise NotAllowed("this key speaks for another person")
+        return principal.user
+    if not named:
+        raise NotAllowed(f"this key is for no one person: take one made with --user, or send {USER_HEADER}")
+    principal.need("proxy")
+    try:
+        return clean_id(unquote(named), "user")
+    except Unusable as error:
+        raise NotAllowed(f"{USER_HEADER}: {error}") from error
