@@ -409,7 +409,7 @@ def needs_service() -> None:
 def keys_add(
     name: Annotated[str, typer.Argument(help="What it is for, in your words.")],
     scope: Annotated[
-        list[Literal["read", "write", "proxy", "admin"]] | None,
+        list[str] | None,
         typer.Option(help="read · write · proxy (speaks for others) · admin (all); may be repeated."),
     ] = None,
     user: Annotated[str, typer.Option(help="The one person that it speaks for.")] = "",

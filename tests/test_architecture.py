@@ -38,12 +38,15 @@ FLOORS = (
     {"agent.cli"},
 )
 """From the ground up: a module may import its own folder and every floor below its own."""
-HEAVY = ("openai", "llama_cpp", "chromadb", "duckdb", "langchain", "langchain_core", "gguf", "torch", "pyarrow")
+HEAVY = (
+    *("openai", "llama_cpp", "chromadb", "duckdb", "langchain", "langchain_core", "gguf", "torch", "pyarrow"),
+    *("fastapi", "starlette", "uvicorn", "mcp", "prometheus_client", "limits"),
+)
 JOINS_PROMPTS_AND_MODELS = {
     "agent/ask.py": "the join itself",
     "agent/cli.py": "lists both, for `rapport prompts list` and `rapport models list`; sends nothing",
 }
-LANGCHAIN = {"agent/langchain_retriever.py"}
+LANGCHAIN = {"agent/langchain_retriever.py", "agent/langchain_tools.py"}
 """The face that Rapport offers to LangChain; nothing of its own stands on it."""
 FROM_STRING = {
     "prompts/library.py": "templates of this repository, sandboxed",

@@ -16,6 +16,8 @@ from agent.errors import UsageError
 from agent.history import codec
 from agent.history.schema import api_keys
 from agent.history.store import Store
+from agent.history.text import clean_id
+from agent.history.values import Unusable
 
 Scope = Literal["read", "write", "proxy", "admin"]
 """read: everything about everybody. write: items and events, and what people say about their tags. proxy: may speak for
@@ -45,11 +47,15 @@ class Keys:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def add(self, name: str, scopes: Sequence[Scope] = (), user: str = "") -> tuple[Key, str]:
+    def add(self, name: str, scopes: Sequence[str] = (), user: str = "") -> tuple[Key, str]:
         """A new key, and the secret that is shown this once. Raises UsageError."""
         clean = " ".join(name.split())
         if not 1 <= len(clean) <= MAX_NAME or not clean.isprintable():
             raise UsageError(f"a key's name has 1 to {MAX_NAME} plain characters: {name!r}")
+        try:
+            user = clean_id(user, "user") if user else ""
+        except Unusable as error:
+            raise UsageError(str(error)) from error
         if bool(user) == bool(scopes):
             raise UsageError(f"a key is for one person, or has scopes: {', '.join(SCOPES)}")
         if unknown := set(scopes) - set(SCOPES):

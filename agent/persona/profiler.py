@@ -72,8 +72,8 @@ class Profiler:
         user = kept.user
         tags = naming.edited(kept.tags, edits)
         tags = naming.proven(tags, self._receipts(user, tags))
-        tally = self._tally(user)
-        if kept.persona_by == "model" or tally is None:
+        tally = self._tally(user) or Tally()
+        if kept.persona_by == "model":
             return replace(kept, tags=tags, questions=questions(tags, kept.language))
         items = self.store.items({one.item for tag in tags for one in tag.receipts} | set(tally.marks))
         who = writing.portrait(tags, tally, items, self.domain, kept.language)

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from agent import shapes
-from agent.errors import RapportError, UnknownItem
+from agent.errors import NotAllowed, RapportError, UnknownItem
 from agent.personal import Opinion, Personal
 from agent.service import problem
 from agent.service.access import Doorman, speaks_for
@@ -94,10 +94,10 @@ def server(ask: Ask[Any]) -> MCPServer:
         """Write down that this person liked, disliked or has seen an item, or does not want to see it."""
         return await told(ask, ctx, lambda one: one.feedback(item, opinion))
 
-    @made.resource("rapport://profile", mime_type="application/json")
-    async def own_profile(ctx: Context[Any, Any]) -> dict[str, Any]:
-        """What is believed about this person."""
-        return await told(ask, ctx, lambda one: one.profile())
+    @made.resource("rapport://profiles/{whose}", mime_type="application/json")
+    async def own_profile(whose: str, ctx: Context[Any, Any]) -> dict[str, Any]:
+        """What is believed about this person; `whose` is always "me"."""
+        return await told(ask, ctx, lambda one: own(one, whose))
 
     @made.resource("rapport://items/{item}", mime_type="application/json")
     async def one_item(item: str, ctx: Context[Any, Any]) -> dict[str, Any]:
@@ -105,6 +105,12 @@ def server(ask: Ask[Any]) -> MCPServer:
         return await told(ask, ctx, lambda one: entry(one, item))
 
     return made
+
+
+def own(one: Personal, whose: str) -> dict[str, Any]:
+    if whose not in ("me", one.user):
+        raise NotAllowed('this session is for one person: ask for "me"')
+    return one.profile()
 
 
 def entry(one: Personal, item: str) -> dict[str, Any]:

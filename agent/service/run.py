@@ -90,15 +90,12 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 
 def logged() -> None:
-    """Messages on stderr."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    for name in ("rapport", "uvicorn"):
-        logging.getLogger(name).addHandler(handler)
+    """Messages on stderr: ours, and others' from warnings on."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("rapport").setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def mcp(rapport: Rapport, user: str) -> None:
     """The tools of one person on stdin and stdout, until stdin ends."""
+    logged()
     for_one(rapport, user).run("stdio")
