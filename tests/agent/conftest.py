@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agent.errors import SetupError
@@ -19,9 +21,21 @@ from vectorstore.index import sync
 Shop = Callable[..., Rapport]
 
 
+class Remembering(HashingEmbedder):
+    """The same few catalogues are indexed for test after test: their texts are embedded once."""
+
+    @staticmethod
+    @cache
+    def _known(text: str, dimension: int) -> np.ndarray:
+        return HashingEmbedder(dimension)._vector(text)
+
+    def _vector(self, text: str) -> np.ndarray:
+        return self._known(text, self.dimension)
+
+
 def exact_index(items: Sequence[Item]) -> ExactStore:
     """The whole catalogue in memory: what Chroma would hold, without its start-up time."""
-    embedder = HashingEmbedder()
+    embedder = Remembering()
     index = ExactStore(embedder.dimension)
     sync(index, embedder, documents(items))
     return index

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 
 from agent.service import schemas
 from agent.service.metrics import Metrics
-from agent.service.problem import answers
+from agent.service.problem import answers, anyway
 from agent.service.requests import Do, Who
 from agent.service.schemas import Json
 
@@ -17,7 +17,7 @@ NOT_READY = {503: {"model": schemas.Ready, "description": "The store does not an
 def routes(metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["operating"])
 
-    @router.get("/health", response_model=schemas.Health)
+    @router.get("/health", response_model=schemas.Health, responses=anyway())
     async def health() -> Json:
         """The process answers."""
         return {"status": "alive"}

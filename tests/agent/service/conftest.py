@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the service's libraries are not installed: make install")
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from agent import sample
@@ -21,6 +23,7 @@ from agent.service.config import Config
 from agent.service.desk import Desk
 from agent.service.metrics import Metrics
 from agent.service.model import Patient
+from agent.service.run import listening, server_config
 from agent.wiring import Rapport
 
 
@@ -73,3 +76,39 @@ def serve(shop) -> Iterator[Open]:
 @pytest.fixture
 def service(serve: Open) -> Service:
     return serve()
+
+
+@dataclass
+class Live:
+    """A service behind a real server on loopback."""
+
+    url: str
+    port: int
+    desk: Desk
+    server: uvicorn.Server
+
+
+@pytest.fixture
+def live(shop) -> Iterator[Callable[..., Live]]:
+    """Opens a service behind uvicorn, in a thread."""
+    with ExitStack() as stack:
+
+        def live_(llm: LLM | None = None, **config: Any) -> Live:
+            chosen, metrics = Config(port=0, **config), Metrics()
+            rapport = shop(sample.films(), sample.events(), Patient(llm, metrics.call) if llm else None)
+            frame = build(rapport, chosen, metrics)
+            sock = stack.enter_context(listening(chosen))
+            server = uvicorn.Server(server_config(frame, chosen))
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+            thread.start()
+
+            def end() -> None:
+                server.should_exit = True
+                thread.join(30)
+                assert not thread.is_alive()
+
+            stack.callback(end)
+            port = sock.getsockname()[1]
+            return Live(f"http://127.0.0.1:{port}", port, frame.desk, server)
+
+        yield live_

@@ -1,0 +1,116 @@
+"""The description is true: whatever is sent, the answer is one that it names, in the form that it names."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+UNUSUAL = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+KNOWN = {"user": ["mara", "piet", "né", "a/b"], "item": ["ran-1985", "rififi-1955", "own", "nothing"]}
+WORST = [
+    b'{"user":NaN}', b'{"a":1e999}', b'["\\ud800"]', b'{"\\udfff":"\\ud800"}', b"[" * 100_000, b'{"a":' * 100_000,
+    b'"' + b"x" * 2_000_000 + b'"', b"\xff\xfe\x00", b"", b"null", b"9" * 6000, b'{"user":"a","user":"b"}', b"{",
+]  # fmt: skip
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(ctx: object, value: object) -> bytes:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def schema_of(url: str):
+    return schemathesis.openapi.from_url(f"{url}/openapi.json")
+
+
+def sent(case, live, session) -> None:
+    # Of the ids that are tried, some should exist.
+    for name, ids in KNOWN.items():
+        if name in (case.path_parameters or {}) and random.Random(case.id).random() < 0.7:
+            case.path_parameters[name] = random.Random(case.id).choice(ids)
+    response = case.call(base_url=live.url, session=session)
+    case.validate_response(response, checks=CHECKS)
+    assert "Traceback" not in response.text
+
+
+def examine(live, examples: int) -> int:
+    """Sends so many valid and invalid requests to every operation; says how many there were."""
+    done = 0
+    with requests.Session() as session:
+        for result in schema_of(live.url).get_all_operations():
+            operation = result.ok()
+            cases = st.one_of(
+                operation.as_strategy(generation_mode=GenerationMode.POSITIVE),
+                operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),
+            )
+
+            @seed(7)
+            @settings(max_examples=examples, suppress_health_check=UNUSUAL, database=None, phases=[Phase.generate])
+            @given(case=cases)
+            def one(case) -> None:
+                nonlocal done
+                done += 1
+                sent(case, live, session)
+
+            one()
+    return done
+
+
+def test_whatever_is_sent_the_answer_is_as_described(live):
+    assert examine(live(rate=10**9), 8) > 100
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_however_much_is_sent(live):
+    assert examine(live(rate=10**9), 1000) > 10_000
+
+
+@pytest.mark.parametrize("body", WORST, ids=lambda body: repr(body[:24]))
+def test_the_worst_bodies_to_every_operation(live, body):
+    service = live(rate=10**9)
+    described = requests.get(f"{service.url}/openapi.json", timeout=30).json()["paths"]
+    for path, operations in described.items():
+        for method, operation in operations.items():
+            url = service.url + re.sub(r"\{\w+\}", "own", path)
+            headers = {"Content-Type": "application/json"}
+            said = requests.request(method, url, data=body, headers=headers, timeout=60)
+            assert said.status_code < 500, (method, path)
+            assert str(said.status_code) in operation["responses"], (method, path, said.status_code)
+
+
+def test_every_route_is_described_with_its_errors(service):
+    described = service.get("/openapi.json").json()
+    assert set(described["paths"]) >= {"/api/people/{user}/recommendations", "/api/events/bulk", "/health", "/ready"}
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            assert operation.get("description"), (method, path)
+            if path.startswith("/api/"):
+                assert {"401", "403", "422", "429", "503"} <= set(operation["responses"]), (method, path)
+                assert operation["security"] == [{"HTTPBearer": []}]
+    text = json.dumps(described)
+    for name in re.findall(r'"#/components/schemas/(\w+)"', text):
+        assert name in described["components"]["schemas"]
+    assert "HTTPValidationError" not in text
