@@ -206,6 +206,11 @@ class Store:
         with self.reading() as connection:
             return list(connection.scalars(query))
 
+    def profiled(self) -> list[str]:
+        """People with a profile, by id; also those who have no event and only said something."""
+        with self.reading() as connection:
+            return list(connection.scalars(select(profiles.c.user).distinct().order_by(profiles.c.user)))
+
     def has_user(self, user: str) -> bool:
         """Whether anything is known about this person: an event, a profile or an edit."""
         known = [select(literal(1)).where(table.c.user == user).exists() for table in (events, profiles, tag_edits)]

@@ -123,7 +123,7 @@ def common(store: Store, needles: set[str]) -> set[str]:
             (text for item in store.all_items() for text in (item.title, item.text)),
             (event.text for event in store.all_events()),
             store.users(),
-            (profile.persona for user in store.users() for profile in store.profile_history(user)),
+            (profile.persona for user in store.profiled() for profile in store.profile_history(user)),
         )
         for text in source
     )

@@ -94,6 +94,30 @@ def filled(run, tmp_path) -> Run:
     return run
 
 
+def test_keys_are_made_shown_once_listed_and_revoked(run):
+    made = run("keys", "add", "the shop", "--scope", "read", "--scope", "write", "--json").json
+    assert made["scopes"] == ["read", "write"]
+    secret = run("keys", "add", "phone", "--user", "ann").out.strip()
+    assert secret.startswith("rapport_")
+    listed = run("keys", "list", "--json")
+    assert [one["name"] for one in listed.json] == ["the shop", "phone"]
+    assert secret not in listed.out
+    assert "the shop" in run("keys", "list").out
+    assert run("keys", "revoke", made["id"]).status == 0
+    assert run("keys", "revoke", made["id"]).status == 2
+    assert "revoked" in run("keys", "list").out
+    assert run("keys", "add", "x").status == 2
+    assert run("keys", "add", "x", "--scope", "root").status == 2
+
+
+@pytest.mark.parametrize("command", [["serve"], ["mcp", "--user", "ann"]])
+def test_what_a_service_stands_on_is_named_when_it_is_missing(run, monkeypatch, command):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    done = run(*command)
+    assert done.status == 1
+    assert "pip install '.[serve]'" in " ".join(done.err.split())
+
+
 def every_command() -> list[list[str]]:
     found, root = [], get_command(cli.app)
     for name, command in root.commands.items():  # type: ignore[attr-defined]

@@ -116,6 +116,15 @@ def test_what_is_no_change_is_refused_and_leaves_nothing(rapport, change, why):
     assert rapport.store.edits("mara") == []
 
 
+def test_who_only_said_something_can_be_forgotten_beside_another_like_them(rapport):
+    """Both have the same persona, by template: what stays of one is no trace of the other."""
+    for user in ("one", "other"):
+        correcting.save(rapport, user, Change("add", "A taste that is told at length"))
+    assert rapport.profile("one").persona == rapport.profile("other").persona
+    assert rapport.forget("one").found == 0
+    assert rapport.profile("other").tags
+
+
 def test_somebody_new_can_be_previewed_and_begin(rapport):
     shown = correcting.preview(rapport, "newcomer", Change("add", "Animation"), 5)
     assert len(shown.items) == 5

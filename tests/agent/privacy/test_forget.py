@@ -66,6 +66,7 @@ def test_every_row_goes_and_the_proof_counts_them(store, home):
     assert held(home, PRIVATE)
     proof = forget(store, home, "ann")
     rows = {"events": 2, "profiles": 1, "tallies": 1, "tag_edits": 1, "calls": 1, "jobs": 1, "answers": 1}
+    rows |= {"edit_steps": 1, "api_keys": 0, "replies": 0}
     assert proof.rows == rows
     assert proof.searched >= 2
     assert proof.files >= 1
