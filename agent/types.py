@@ -140,6 +140,10 @@ class Query:
     """0 = familiar, 1 = surprising."""
     language: Language | None = None
     """None = the person's own."""
+    like: tuple[str, ...] = ()
+    """Ids of items that what is wanted should be close to."""
+    without: tuple[str, ...] = ()
+    """Ids of items that are not wanted in this answer, e.g. because they were shown a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,15 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar, overload
 
+from agent.chat.conversation import Chat
+from agent.chat.guided import Desk
+from agent.chat.memory import Memory
+from agent.chat.titles import Titles
+from agent.chat.understand import Understand
+from agent.chat.wishes import Catalogue
 from agent.errors import BadFilter, SetupError, StoreError, UnknownUser, UsageError
 from agent.grounding.check import MARKUP
+from agent.history.conversations import Conversations
 from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.llm.connect import connect
@@ -120,8 +127,11 @@ class Rapport:
         surprise: float = 0.2,
         language: Language | None = None,
         allow_new: bool = False,
+        like: Sequence[str] = (),
+        without: Sequence[str] = (),
     ) -> Answer:
-        """`n` items (1 to MOST) with reasons. `where`: conditions such as "year>=1990".
+        """`n` items (1 to MOST) with reasons. `where`: conditions such as "year>=1990". `like`: ids of items that the
+        answer should be close to; `without`: ids of items that are not wanted this time.
 
         Raises UnknownUser, BadFilter, UsageError.
         """
@@ -131,7 +141,7 @@ class Rapport:
             raise UsageError(f"surprise is {surprise}; it goes from 0 (familiar) to 1 (surprising)")
         words = plain(words, MAX_WORDS)
         conditions = tuple(self.condition(one) for one in where)
-        query = Query(user, n, words, conditions, surprise, language)
+        query = Query(user, n, words, conditions, surprise, language, tuple(like), tuple(without))
         return self.recommender(query, allow_new=allow_new)
 
     def explain(self, user: str, item: str) -> Recommendation:
@@ -218,7 +228,7 @@ class Rapport:
 
     def refresh(self) -> None:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
-        derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative")
+        derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative", "chat")
         with self._making:
             for name in (*derived, "_neighbours"):
                 self.__dict__.pop(name, None)
@@ -346,6 +356,13 @@ class Rapport:
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
+
+    @part
+    def chat(self) -> Chat:
+        """The conversation: `rapport.chat.reply(user, conversation, text)`."""
+        understand = Understand(Titles(self.store.all_items(), self.everything), Catalogue.of(self.store.all_items()))
+        desk = Desk(self.store, self.recommend, self.explain, self.everything, self.domain)
+        return Chat(desk, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
 
     @part
     def _neighbours(self) -> Near | None:

@@ -28,6 +28,7 @@ FLOORS = (
     {"agent.history"},
     {"agent.persona", "agent.privacy"},
     {"agent.recommend"},
+    {"agent.chat"},
     {"agent.wiring", "agent.sample"},
     {"agent.batch.report"},
     {"agent.correcting", "agent.searching"},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
-REVISION = "0003_service"
+REVISION = "0004"
 """The newest migration: with it, the tables are exactly these."""
 
 metadata = MetaData()
@@ -162,5 +162,55 @@ replies = Table(
     Index("replies_at", "at"),
 )
 
-PERSONAL = (events, profiles, tallies, tag_edits, calls, jobs, answers, edit_steps, api_keys, replies)
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    # Of the first `folded` turns; the others are read as they are.
+    Column("summary", Text, nullable=False),
+    Column("folded", Integer, nullable=False),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    Column("user", Text, primary_key=True),
+    Column("conversation", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+wishes = Table(
+    "wishes",
+    metadata,
+    # One row a slot ("year>", "category:Horror"): a newer wish takes the place of an older one.
+    Column("user", Text, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("conversation", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+PERSONAL = (
+    events,
+    profiles,
+    tallies,
+    tag_edits,
+    calls,
+    jobs,
+    answers,
+    edit_steps,
+    api_keys,
+    replies,
+    conversations,
+    turns,
+    wishes,
+)
 """Every table with rows about a person; each has a column `user`."""

@@ -45,6 +45,8 @@ from agent.history.schema import (
     profiles,
     tag_edits,
     tallies,
+    turns,
+    wishes,
 )
 from agent.types import Call, Event, EventKind, Item, Polarity, Profile, TagEdit
 
@@ -193,6 +195,18 @@ class Store:
             total += self._add_events(batch)
         return total
 
+    def remove_events(self, user: str, ids: Iterable[int]) -> int:
+        """Deletes those of `ids` that are this person's, and what was counted from them, so that the next profile is
+        built from what is left; says how many there were."""
+        with self.writing() as connection:
+            gone = 0
+            for chunk in batches(ids, _CHUNK):
+                mine = (events.c.user == user) & events.c.id.in_(chunk)
+                gone += connection.execute(delete(events).where(mine)).rowcount
+            if gone:
+                connection.execute(delete(tallies).where(tallies.c.user == user))
+        return gone
+
     def count_events(self) -> int:
         return self._number(select(func.count()).select_from(events))
 
@@ -212,8 +226,9 @@ class Store:
             return list(connection.scalars(select(profiles.c.user).distinct().order_by(profiles.c.user)))
 
     def has_user(self, user: str) -> bool:
-        """Whether anything is known about this person: an event, a profile or an edit."""
-        known = [select(literal(1)).where(table.c.user == user).exists() for table in (events, profiles, tag_edits)]
+        """Whether anything is known about this person: an event, a profile, an edit, or a word in a conversation."""
+        tables = (events, profiles, tag_edits, turns, wishes)
+        known = [select(literal(1)).where(table.c.user == user).exists() for table in tables]
         with self.reading() as connection:
             return any(connection.execute(select(*known)).one())
 
@@ -715,8 +730,10 @@ def _open_part(table: Table) -> Any:
 
 def _readable(row: Any) -> dict[str, Any]:
     values = dict(row._mapping)
-    if (at := codec.from_micros(values.get("at"))) is not None:
-        values["at"] = at.isoformat()
+    for name in ("at", "expires"):
+        # A job's lease expires too, at 0 while nobody holds it.
+        if name in values and "fence" not in values and (at := codec.from_micros(values[name])) is not None:
+            values[name] = at.isoformat()
     if "body" in values:
         values["body"] = json.loads(values["body"])
     return values

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import StoreError, UnknownUser
+from agent.history.conversations import Conversations
 from agent.history.store import Store
 
 TELLING = 24
@@ -86,6 +87,14 @@ def pieces(exported: Any) -> Iterator[str]:
             "answers",
             "jobs",
             "message",
+            "turns",
+            "wishes",
+            "conversations",
+            "conversation",
+            "summary",
+            "words",
+            "cards",
+            "reason",
         )
         for key, part in exported.items():
             # What is under other names are ids, numbers and what was counted.
@@ -124,6 +133,8 @@ def common(store: Store, needles: set[str]) -> set[str]:
             (event.text for event in store.all_events()),
             store.users(),
             (profile.persona for user in store.profiled() for profile in store.profile_history(user)),
+            # A template says the same to many.
+            (text for turn in Conversations(store).everybody() for text in (turn.text, turn.body)),
         )
         for text in source
     )

@@ -206,7 +206,8 @@ class Explain:
             own=own,
             receipts=tuple(dict.fromkeys(receipts)),
             fans=stats.positive if stats else 0,
-            words=words if "words" in voters else "",
+            # Asked for in words, or by an item that it should be like.
+            words=words if "words" in voters else next((one for one in voters if one.startswith("like:")), ""),
         )
 
     def _close(

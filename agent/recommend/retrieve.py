@@ -150,7 +150,7 @@ class Popular:
 
     def __call__(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Candidate]:
         """The first items of the list that this person has not had and that match the filters."""
-        seen, found = consumed(events, self.config.consumed), list[Candidate]()
+        seen, found = consumed(events, self.config.consumed) | {*query.without, *query.like}, list[Candidate]()
         wanted = max(self.config.depth, query.n)
         # A person with a long history has seen most of the head of the list: look that much further.
         for start in range(0, min(len(self.ids), self.scan + len(seen)), 200):
@@ -195,10 +195,11 @@ class Retrieve:
     def gathered(self, query: Query, profile: Profile, events: Sequence[Event]) -> Gathered:
         """Every list that has a say. Raises StoreError when the index fails."""
         config, where = self.config, filters(query.where)
-        seen = consumed(events, config.consumed)
+        had = consumed(events, config.consumed)
+        seen = had | {*query.without, *query.like}
         # Who says what they want is not a stranger, however short their history.
-        spoken = bool(query.words.strip()) or any(tag.kind == "stated" for tag in profile.tags)
-        strange = 0.0 if spoken else 3 / (3 + len(seen))
+        spoken = bool(query.words.strip() or query.like) or any(tag.kind == "stated" for tag in profile.tags)
+        strange = 0.0 if spoken else 3 / (3 + len(had))
         with index_errors():
             # In a small catalogue a deep list would hold everything, and a vote for everything says nothing.
             depth = max(2 * query.n, min(config.depth, self.index.count() // 10))
@@ -213,7 +214,7 @@ class Retrieve:
         voice = self.others(events) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
         votes = Votes([*ballots, popular], config.damping)
-        return Gathered(query, profile, events, len(seen), votes, voice, heard)
+        return Gathered(query, profile, events, len(had), votes, voice, heard)
 
     def weighed(self, found: Gathered) -> list[Candidate]:
         """What the lists add up to, best first. Raises StoreError when the index fails."""
@@ -233,7 +234,7 @@ class Retrieve:
             if id not in unwanted and items[id].title and fits(items[id], query.where)
         }
         order = sorted(scores, key=lambda id: (-scores[id], id))
-        share = 0.0 if query.words else query.surprise * config.explored_share
+        share = 0.0 if query.words or query.like else query.surprise * config.explored_share
         # Who voted is told of what is returned, unless votes decide what that is.
         candidates = [
             Candidate(items[id], scores[id], votes.sources(id)) for id in (order if share else order[:wanted])
@@ -252,6 +253,7 @@ class Retrieve:
             *shared_out(config.recent, [Probe(f"recent:{id}", weight, item=id) for id, weight in recent.items()]),
             *([Probe("persona", config.persona, profile.persona)] if profile.persona else []),
             *([Probe("words", config.words, query.words)] if query.words.strip() else []),
+            *shared_out(config.words, [Probe(f"like:{id}", 1.0, item=id) for id in query.like]),
             *shared_out(
                 config.explore * query.surprise,
                 [Probe(f"explore:{tag.name}", tag.weight, tag_text(tag)) for tag in latent],
@@ -293,7 +295,7 @@ class Retrieve:
     def _collaborative(self, found: Gathered) -> list[Ballot]:
         """The vote of everybody's histories; none where it is unheard."""
         weight = self.share(found.had) * self.crowd
-        weight = min(weight, self.config.beside_words) if found.query.words.strip() else weight
+        weight = min(weight, self.config.beside_words) if found.query.words.strip() or found.query.like else weight
         return [Ballot(COLLABORATIVE, weight, found.heard)] if weight and found.heard else []
 
     def _features(self, item: Item) -> tuple[str, ...]:

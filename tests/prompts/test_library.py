@@ -30,6 +30,8 @@ RERANK = {
     "options": OPTIONS,
 }
 EXAMPLES = {
+    "intent": {"message": "a quiet evening with my dad"},
+    "opinion": {"message": "Heat put me to sleep"},
     "persona": {"likes": "crime films, heist, the 1990s", "favourites": "Heat, Ronin", "dislikes": "horror films"},
     "reason": {"common": "crime, the 1990s", "liked": "Ronin", "stars": "4.5"},
     "repair": {"reason": "Field required at order"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import StoreBusy
+from agent.history.conversations import Conversations, StoredWish, Summary
 from agent.history.jobs import Jobs
 from agent.history.keys import Keys
 from agent.history.replies import Replies
@@ -16,6 +17,7 @@ from agent.types import Call, Event, Profile, TagEdit
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 TABLES = {"events", "profiles", "tallies", "tag_edits", "calls", "jobs", "answers", "edit_steps", "api_keys", "replies"}
+TABLES |= {"conversations", "turns", "wishes"}
 
 
 def token(person: int) -> str:
@@ -36,6 +38,10 @@ def fill(store: Store, people: range) -> None:
         Keys(store).add(text[:80], user=user)
         Replies(store).once("caller", user, "request", user, lambda text=text: json.dumps(text))
         store.keep_answer(user, "question", json.dumps({"text": text}))
+        talk = Conversations(store)
+        talk.add_turn(user, "evening", NOON, text, json.dumps({"words": text}))
+        talk.summarise(user, "evening", Summary(text, 1))
+        talk.wish(StoredWish(user, "words", "evening", 1, NOON, NOON, text, json.dumps({"words": text})))
         jobs = Jobs(store, "work", "here")
         jobs.plan([user])
         job = jobs.lease([user])
@@ -64,6 +70,9 @@ def test_not_a_byte_of_an_erased_person_is_left_in_any_file(store, tmp_path):
             "edit_steps": 1,
             "api_keys": 1,
             "replies": 1,
+            "conversations": 1,
+            "turns": 1,
+            "wishes": 1,
         }
     assert [hits(tmp_path, person) for person in gone] == [0] * len(gone)
     assert all(hits(tmp_path, person) > 0 for person in kept)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import StoreError, UnknownUser
+from agent.history.conversations import Conversations, StoredWish, Summary
 from agent.history.jobs import Jobs
 from agent.history.store import Store, event_id
 from agent.privacy import erasure
@@ -55,6 +56,12 @@ def fill(store: Store, user: str, text: str) -> None:
     store.log_call(Call(NOON, "p", "m", 1, 1, 1.0, "ok", user))
     Jobs(store, "work", "here").plan([user])
     store.keep_answer(user, "question", json.dumps({"text": f"You said: {text}"}))
+    talk = Conversations(store)
+    talk.add_turn(user, "evening", NOON, text, json.dumps({"words": f"Noted: {text}", "cards": [{"reason": text}]}))
+    talk.summarise(user, "evening", Summary(f"told: {text}", 1))
+    talk.wish(
+        StoredWish(user, "words", "evening", 1, NOON, NOON + timedelta(hours=1), text, json.dumps({"words": text}))
+    )
 
 
 def held(home: Path, text: str) -> bool:
@@ -67,6 +74,7 @@ def test_every_row_goes_and_the_proof_counts_them(store, home):
     proof = forget(store, home, "ann")
     rows = {"events": 2, "profiles": 1, "tallies": 1, "tag_edits": 1, "calls": 1, "jobs": 1, "answers": 1}
     rows |= {"edit_steps": 1, "api_keys": 0, "replies": 0}
+    rows |= {"conversations": 1, "turns": 1, "wishes": 1}
     assert proof.rows == rows
     assert proof.searched >= 2
     assert proof.files >= 1

@@ -1,0 +1,1 @@
+"""The conversation: understanding a turn, remembering it, and answering with items of the catalogue only."""

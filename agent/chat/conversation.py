@@ -1,0 +1,340 @@
+"""Talking with Rapport: a message in, parts of an answer out as they are made, and everything learned written down.
+
+The one entrance of this package. Whoever calls has checked who the person is: no message can name another.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from agent.ask import Ask
+from agent.chat import phrases
+from agent.chat.guided import Desk, Guided, Turn
+from agent.chat.memory import Body, Exchange, InForce, Learned, Memory, card, receipts, saved
+from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
+from agent.chat.parts import Cards, Chip, ChipKind, Done, Part, Question, Understood, Words
+from agent.chat.phrases import say
+from agent.chat.understand import Context, Taste, Understand, Understanding, language_of
+from agent.chat.wishes import Wish, shown
+from agent.errors import UsageError
+from agent.history.store import event_id
+from agent.labels import label
+from agent.llm.base import LLM
+from agent.recommend.catalogue import plain
+from agent.types import Event, EventKind, Item, Language, Recommendation, Source, TagEdit
+
+SOURCE = "chat"
+"""Of events: said in a conversation."""
+MOST_TEXT = 2_000
+"""Characters of a message that are read."""
+MOST_ID = 200
+TOLD = 60
+"""Items shown lately that are not shown again."""
+KINDS: dict[str, EventKind] = {"liked": "like", "disliked": "dislike", "seen": "review"}
+"""To know something is not to like it, so it becomes a review without stars: its words decide."""
+Verdict = Literal["liked", "disliked", "seen"]
+Driver = Callable[[Turn], Iterator[Part]]
+
+
+@dataclass(frozen=True)
+class Chat:
+    """Conversations with everybody, over one opened home."""
+
+    desk: Desk
+    understand: Understand
+    memory: Memory
+    llm: LLM
+    driver: Driver | None = None
+    """None = guided."""
+    language: Language = "en"
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def reply(self, user: str, conversation: str, text: str, *, n: int = 5) -> Iterator[Part]:
+        """Parts as they are made: Words, then Cards, perhaps a Question, then Understood, then Done.
+
+        What is learned is written down before the first part, so closing the iterator loses none of it; the turn is
+        then kept as aborted. `conversation` may be new: the first message makes it. Raises UsageError for an empty message.
+        """
+        started = time.perf_counter()
+        text = plain(text, MOST_TEXT)
+        if not text:
+            raise UsageError("there is nothing to answer: the message is empty")
+        if not user or not conversation or max(len(user), len(conversation)) > MOST_ID:
+            raise UsageError(f"a person and a conversation have names of 1 to {MOST_ID} characters")
+        now = self.now()
+        earlier = self.memory.turns(user, conversation)
+        context, last = self._context(earlier)
+        body = Body(ended="aborted")
+        number = self.memory.keep(user, conversation, now, text, body)
+        found = self.understand(text, context, Ask(self.llm, self.desk.store.log_call, user), self._language(earlier))
+        found = self._chosen(text, found, last)
+        chips = self._learn(user, conversation, number, text, now, found, body, earlier)
+        turn = self._turn(user, conversation, number, text, now, found, chips, earlier, n)
+        body.intent, body.by = found.intent, found.by
+        body.chips = [{"kind": one.kind, "text": one.text, "key": one.key} for one in chips]
+        try:
+            for part in (self.driver or Guided(self.desk))(turn):
+                self._remember(part, body)
+                yield part
+            in_force = [self.chip(one, found.language) for one in turn.in_force]
+            yield Understood(found.intent, found.by, tuple(chips), tuple(in_force))
+            body.ended = "done"
+        finally:
+            body.focus, body.choices = list(turn.focus), list(turn.choices)
+            if turn.choices and found.unclear:
+                body.opinion, body.quote = self._doubtful(text, found)
+            body.ms = round((time.perf_counter() - started) * 1000, 1)
+            self.memory.change(user, conversation, Exchange(number, now, text, body))
+        yield Done(conversation, number, body.ms)
+
+    # what buttons and pages call
+
+    def wishes(self, user: str, language: Language = "en") -> list[Chip]:
+        """The wishes in force, with their expiry and the words they rest on."""
+        return [self.chip(one, language) for one in self.memory.wishes(user, self.now())]
+
+    def revoke(self, user: str, slot: str | None = None) -> list[Chip]:
+        """Take one wish back, or all of them; returns what was taken back."""
+        gone = self.memory.revoke(user, None if slot is None else [slot], self.now())
+        return [self.chip(one, "en") for one in gone]
+
+    def opinion(self, user: str, item: str, verdict: Verdict, quote: str = "") -> Event:
+        """Write down what a person says of an item, e.g. by a button. Raises UsageError for an unknown item."""
+        known = self.desk.store.item(item)
+        if known is None or not known.title:
+            raise UsageError(f"no item has the id {item!r}")
+        event = self._event(user, Opinion(item, verdict, plain(quote, MOST_TEXT)), self.now())
+        self.desk.store.add_events([event])
+        return event
+
+    def undo(self, user: str, conversation: str) -> list[str]:
+        """Take back what the last turn that learned something wrote down; returns that in words."""
+        return self._undo(user, conversation, self.memory.turns(user, conversation), self.now())
+
+    def history(self, user: str, conversation: str) -> list[Exchange]:
+        """Every turn, oldest first."""
+        return self.memory.turns(user, conversation, None)
+
+    def conversations(self, user: str) -> list[tuple[str, datetime, int]]:
+        """(id, last turn, number of turns), the newest first."""
+        return self.memory.rows.known(user)
+
+    def chip(self, one: InForce, language: Language) -> Chip:
+        titles = {id: item.title for id, item in self.desk.store.items(one.wish.like).items()}
+        return Chip("wish", shown(one.wish, language, titles), one.wish.slot, one.quote, one.expires)
+
+    # what was going on
+
+    def _context(self, earlier: Sequence[Exchange]) -> tuple[Context, Body | None]:
+        last = earlier[-1].body if earlier else None
+        listed = next((one.body for one in reversed(earlier) if one.body.cards), None)
+        shown_ids = tuple(each.item for each in listed.cards) if listed else ()
+        focus = tuple(last.focus) if last else ()
+        if last and last.choices:
+            shown_ids = tuple(last.choices)
+        about = self.desk.store.items(focus or shown_ids)
+        asked = bool(last and (last.asked or last.choices))
+        return Context(shown_ids, focus, tuple(about.values()), asked), last
+
+    def _language(self, earlier: Sequence[Exchange]) -> Language:
+        """Of a message without letters: as the one before."""
+        return language_of(earlier[-1].text, self.language) if earlier else self.language
+
+    def _chosen(self, text: str, found: Understanding, last: Body | None) -> Understanding:
+        """The answer to "which one do you mean?"."""
+        if last is None or not last.choices or not last.opinion:
+            return found
+        places = [place for one in ORDINAL.finditer(text) if (place := numbered(one, len(last.choices))) is not None]
+        if not places and text.strip(" .#").isdigit():
+            places = [int(text.strip(" .#")) - 1]
+        named = [one.item for one in found.mentions if one.item in last.choices]
+        item = next(iter([*named, *(last.choices[place] for place in places if 0 <= place < len(last.choices))]), "")
+        if not item:
+            return found
+        stance: Verdict = "liked" if last.opinion == "liked" else "disliked"
+        said = Opinion(item, stance, last.quote)
+        return replace(found, intent="tell", opinions=(said,), wishes=(), unclear=())
+
+    def _doubtful(self, text: str, found: Understanding) -> tuple[str, str]:
+        doubtful = [one for one in found.opinions if not one.sure]
+        stance = doubtful[0].stance if doubtful else attitude(text)
+        return (stance if stance in ("liked", "disliked") else ""), text
+
+    def _turn(
+        self,
+        user: str,
+        conversation: str,
+        number: int,
+        text: str,
+        now: datetime,
+        found: Understanding,
+        chips: Sequence[Chip],
+        earlier: Sequence[Exchange],
+        n: int,
+    ) -> Turn:
+        listed = next((one.body.cards for one in reversed(earlier) if one.body.cards), [])
+        items = self.desk.store.items([one.item for one in listed])
+        cards = {
+            one.item: Recommendation(
+                rank=one.rank,
+                item=items[one.item],
+                score=one.score,
+                reason=one.reason,
+                receipts=tuple(receipts(one)),
+                grounded=True,
+                written_by=one.written_by,
+                explored=one.explored,
+                sources=tuple(Source(name, rank, score) for name, rank, score in one.sources),
+            )
+            for one in listed
+            if one.item in items
+        }
+        told = [] if found.intent in ("refine", "undo") else [each.item for one in earlier for each in one.body.cards]
+        return Turn(
+            user=user,
+            conversation=conversation,
+            number=number,
+            text=text,
+            now=now,
+            found=found,
+            in_force=self.memory.wishes(user, now),
+            told=list(dict.fromkeys(told))[-TOLD:],
+            card_of=cards,
+            asked=[one.body.asked for one in earlier if one.body.asked],
+            known=len(self.desk.store.events(user)),
+            noted=[one.text for one in chips if one.kind in ("liked", "disliked", "seen", "taste")],
+            taken_back=[one.text for one in chips if one.kind == "undone"],
+            n=n,
+        )
+
+    def _remember(self, part: Part, body: Body) -> None:
+        if isinstance(part, Words):
+            body.words += part.text
+        elif isinstance(part, Cards):
+            body.cards = [card(one) for one in part.items]
+        elif isinstance(part, Question):
+            body.asked = part.slot
+
+    # what is learned
+
+    def _learn(
+        self,
+        user: str,
+        conversation: str,
+        number: int,
+        text: str,
+        now: datetime,
+        found: Understanding,
+        body: Body,
+        earlier: Sequence[Exchange],
+    ) -> list[Chip]:
+        """Everything that the message says, written down with the message as its receipt."""
+        if found.intent == "undo":
+            if found.revoked:
+                slots = None if "*" in found.revoked else found.revoked
+                gone = self.memory.revoke(user, slots, now)
+                body.learned.before = [saved(one) for one in gone]
+                return [Chip("undone", self.chip(one, found.language).text, one.wish.slot) for one in gone]
+            return [Chip("undone", one) for one in self._undo(user, conversation, earlier, now)]
+        said = [one for one in found.opinions if one.sure] if not found.unclear else []
+        items = self.desk.store.items([one.item for one in said])
+        chips = [
+            Chip(one.stance, self._said(one.stance, items[one.item], found.language), one.item, one.quote)
+            for one in said
+            if one.item in items and one.stance in ("liked", "disliked", "seen")
+        ]
+        events = [self._event(user, one, now) for one in said if one.item in items]
+        self.desk.store.add_events(events)
+        chips += [self._stated(user, one, now, found.language) for one in found.tastes]
+        self._clear_way(user, found, body.learned, now)
+        for wish in found.wishes:
+            before = self.memory.wish(user, conversation, number, self._merged(user, wish, found, now), text, now)
+            body.learned.before += [saved(before)] if before else []
+        in_force = {one.wish.slot: one for one in self.memory.wishes(user, now)}
+        chips += [self.chip(in_force[one.slot], found.language) for one in found.wishes]
+        body.learned.events = [one.id for one in events]
+        body.learned.tags = [one.key for one in chips if one.kind == "taste"]
+        body.learned.slots = [one.slot for one in found.wishes]
+        return chips
+
+    def _event(self, user: str, one: Opinion, now: datetime) -> Event:
+        kind = KINDS[one.stance]
+        return Event(event_id(user, one.item, kind, now), user, one.item, kind, None, one.quote, now, SOURCE)
+
+    def _said(self, stance: ChipKind | str, item: Item, language: Language) -> str:
+        return say(stance, language, what=phrases.named([item], language))
+
+    def _stated(self, user: str, one: Taste, now: datetime, language: Language) -> Chip:
+        """A taste becomes a stated tag, which no model overrides."""
+        name = label(one.feature, language)
+        self.desk.store.add_edit(TagEdit(user, name, one.feature, "add", one.polarity, now))
+        return Chip("taste", say("liked" if one.polarity > 0 else "disliked", language, what=name), name, one.quote)
+
+    def _clear_way(self, user: str, found: Understanding, learned: Learned, now: datetime) -> None:
+        """Take back what the new wishes contradict, and on a new request what the last one was about."""
+        old = self.memory.wishes(user, now)
+        slots = {one.slot for one in found.wishes}
+        gone = [
+            one for one in old if one.wish.slot not in slots and any(contradicts(new, one.wish) for new in found.wishes)
+        ]
+        if found.intent in ("ask", "more"):
+            gone += [
+                one for one in old if one not in gone and one.wish.slot not in slots and is_subject(one.wish, found)
+            ]
+        if gone:
+            self.memory.revoke(user, [one.wish.slot for one in gone], now)
+            learned.before += [saved(one) for one in gone]
+
+    def _merged(self, user: str, wish: Wish, found: Understanding, now: datetime) -> Wish:
+        """On a refinement new words are added to those of the request."""
+        if not wish.words or found.intent != "refine":
+            return wish
+        old = next((one.wish.words for one in self.memory.wishes(user, now) if one.wish.slot == "words"), "")
+        return replace(wish, words=plain(f"{old} {wish.words}".strip(), MOST_TEXT))
+
+    def _undo(self, user: str, conversation: str, earlier: Sequence[Exchange], now: datetime) -> list[str]:
+        """Take back what the last turn that learned something wrote down."""
+        turn = next((one for one in reversed(earlier) if one.body.learned and not one.body.undone), None)
+        if turn is None:
+            return []
+        learned = turn.body.learned
+        self.desk.store.remove_events(user, learned.events)
+        for edit in self.desk.store.edits(user):
+            if edit.name in learned.tags:
+                self.desk.store.remove_edit(user, edit.name, edit.feature)
+        self.memory.revoke(user, learned.slots, now)
+        self.memory.restore(user, conversation, learned.before)
+        turn.body.undone = True
+        self.memory.change(user, conversation, turn)
+        return [one["text"] for one in turn.body.chips if one["kind"] != "undone"] or [
+            one["text"] for one in turn.body.chips
+        ]
+
+
+def contradicts(new: Wish, old: Wish) -> bool:
+    """Whether both cannot be wanted: "from 1994" after "before 1980"."""
+    a, b = new.condition, old.condition
+    if a is None or b is None or a.field != b.field:
+        return False
+    if a.field == "language":
+        return True
+    if isinstance(a.value, str) or isinstance(b.value, str):
+        return False
+    if "=" in (a.op, b.op):
+        return True
+    low, high = (a, b) if a.op in (">", ">=") else (b, a)
+    return low.op in (">", ">=") and high.op in ("<", "<=") and float(low.value) > float(high.value)
+
+
+def is_subject(old: Wish, found: Understanding) -> bool:
+    """Whether an older wish is what the last request was about, which a new request replaces; exclusions stay."""
+    subject = any(one.words or one.like or (one.condition and one.condition.op == "has") for one in found.wishes)
+    if not subject:
+        return False
+    if old.words or old.like:
+        return True
+    return found.intent == "ask" and old.condition is not None and old.condition.op == "has"

@@ -1,0 +1,300 @@
+"""The guided driver: a fixed plan for each intent, which cannot loop; each word is a template over checked facts.
+
+The model is asked only where it was measured to help: reasons (inside the recommender) and what the rules leave open.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from agent.chat import phrases, question
+from agent.chat.memory import InForce
+from agent.chat.parts import Cards, Part, Question, Words
+from agent.chat.phrases import say
+from agent.chat.understand import Understanding
+from agent.chat.wishes import Wish, shown
+from agent.errors import UnknownItem, UnknownUser
+from agent.history.store import Store
+from agent.labels import listing
+from agent.recommend.catalogue import matches, plain
+from agent.types import Answer, Condition, Language, Provenance, Recommendation
+
+SURPRISE = 0.2
+FEW_EVENTS = 5
+"""Below so many events a question is worth asking."""
+MOST_QUESTIONS = 2
+"""In one conversation."""
+CANDIDATES = 300
+"""Popular items that a question is chosen over."""
+AFTER_TELLING = 3
+"""Cards behind something that was told, rather than asked."""
+
+
+class Recommend(Protocol):
+    """As Rapport.recommend."""
+
+    def __call__(
+        self,
+        user: str,
+        n: int = 10,
+        *,
+        words: str = "",
+        where: Sequence[str | Condition] = (),
+        surprise: float = SURPRISE,
+        language: Language | None = None,
+        allow_new: bool = False,
+        like: Sequence[str] = (),
+        without: Sequence[str] = (),
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a conversation needs of the rest."""
+
+    store: Store
+    recommend: Recommend
+    explain: Callable[[str, str], Recommendation]
+    """(user, item) -> why; raises UnknownUser, UnknownItem."""
+    popular: Sequence[str] = ()
+    """Every item's id, the most popular first."""
+    domain: str = "item"
+    """The catalogue's word for one item."""
+
+
+@dataclass
+class Turn:
+    """One message on its way to an answer."""
+
+    user: str
+    conversation: str
+    number: int
+    text: str
+    now: datetime
+    found: Understanding
+    in_force: Sequence[InForce]
+    """The wishes, those of this message among them."""
+    told: Sequence[str] = ()
+    """Items shown earlier in this conversation."""
+    card_of: Mapping[str, Recommendation] = field(default_factory=dict)
+    """Items of the last list, as they were shown."""
+    asked: Sequence[str] = ()
+    """Slots of the questions asked in this conversation."""
+    known: int = 0
+    """Events of this person."""
+    noted: Sequence[str] = ()
+    """What was written down of this message, in words."""
+    taken_back: Sequence[str] = ()
+    n: int = 5
+    focus: list[str] = field(default_factory=list)
+    """Left by the driver: items that "it" means from now on."""
+    choices: list[str] = field(default_factory=list)
+    """Left by the driver: items of which one was meant."""
+
+    @property
+    def language(self) -> Language:
+        return self.found.language
+
+
+@dataclass(frozen=True)
+class Guided:
+    """turn -> parts."""
+
+    desk: Desk
+
+    def __call__(self, turn: Turn) -> Iterator[Part]:
+        plans = {
+            "ask": self._ask,
+            "refine": self._ask,
+            "more": self._ask,
+            "why": self._why,
+            "compare": self._compare,
+            "tell": self._told,
+            "correct": self._told,
+            "undo": self._undo,
+            "chat": self._chat,
+        }
+        yield from plans[turn.found.intent](turn)
+        for one in turn.found.notes:
+            yield Words(" " + say("note", turn.language, what=phrases.note(one, turn.language)))
+
+    # plans
+
+    def _ask(self, turn: Turn) -> Iterator[Part]:
+        if turn.noted:
+            yield Words(self._noted(turn) + " ")
+        yield Words(self._opening(turn))
+        yield from self._list(turn, turn.n)
+        yield from self._question(turn)
+
+    def _told(self, turn: Turn) -> Iterator[Part]:
+        if turn.found.unclear:
+            yield from self._which(turn)
+            return
+        if turn.noted:
+            yield Words(self._noted(turn) + " " + say("then", turn.language))
+        else:
+            yield Words(self._opening(turn))
+        yield from self._list(turn, min(turn.n, AFTER_TELLING))
+        yield from self._question(turn)
+
+    def _why(self, turn: Turn) -> Iterator[Part]:
+        language = turn.language
+        if not turn.found.meant:
+            yield Words(say("why_none", language))
+            return
+        item = turn.found.meant[0]
+        one = turn.card_of.get(item) or self._explained(turn, item)
+        if one is None:
+            yield Words(say("why_none", language))
+            return
+        turn.focus.append(item)
+        titles = self._titles(
+            [*(each.item for each in one.receipts), *(_value(each.retriever) for each in one.sources)]
+        )
+        told = [f"{phrases.named([one.item], language)}{'：' if language == 'zh' else ': '}{one.reason}"]
+        for receipt in one.receipts:
+            title = phrases.title(plain(titles.get(receipt.item, receipt.item), 80), language)
+            told.append(f"⤷ {title}" + (f": “{plain(receipt.quote, 200)}”" if receipt.quote else ""))
+        if origin := phrases.origin(one.sources, titles, language):
+            told.append(say("found_by", language, what=origin))
+        yield Words("\n".join(told))
+
+    def _compare(self, turn: Turn) -> Iterator[Part]:
+        language = turn.language
+        items = list(self.desk.store.items(turn.found.meant[:2]).values())
+        if len(items) < 2:
+            yield Words(say("compare_none", language, domain=self.desk.domain))
+            return
+        turn.focus += [one.id for one in items]
+        yield Words(phrases.compared(items, self.desk.domain, language))
+        cards = [card for one in items if (card := turn.card_of.get(one.id) or self._explained(turn, one.id))]
+        yield Cards(tuple(cards), False, Provenance())
+
+    def _undo(self, turn: Turn) -> Iterator[Part]:
+        language = turn.language
+        if not turn.taken_back:
+            yield Words(say("not_asked" if turn.found.revoked else "nothing_to_undo", language))
+            return
+        name = "revoked" if turn.found.revoked else "undone"
+        yield Words(say(name, language, what=listing(list(turn.taken_back), language)) + " " + self._opening(turn))
+        yield from self._list(turn, min(turn.n, AFTER_TELLING))
+
+    def _chat(self, turn: Turn) -> Iterator[Part]:
+        language, domain = turn.language, self.desk.domain
+        if THANKS.search(turn.text):
+            yield Words(say("thanks", language))
+        elif BYE.search(turn.text):
+            yield Words(say("bye", language))
+        elif ABLE.search(turn.text):
+            yield Words(say("able", language, domain=domain))
+        elif not HELLO.search(turn.text):
+            yield Words(say("unknown", language, domain=domain))
+        elif turn.known:
+            yield Words(say("hello_known", language, domain=domain))
+        else:
+            yield Words(say("hello", language, domain=domain))
+            yield from self._question(turn)
+
+    # steps
+
+    def _which(self, turn: Turn) -> Iterator[Part]:
+        items = self.desk.store.items(turn.found.unclear)
+        turn.choices += list(items)
+        turn.focus += list(items)
+        options = tuple(plain(one.title, 80) for one in items.values())
+        yield Words(say("which", turn.language))
+        yield Question("item", say("which", turn.language), options)
+
+    def _noted(self, turn: Turn) -> str:
+        return say("noted", turn.language, what=listing(list(turn.noted), turn.language))
+
+    def _opening(self, turn: Turn) -> str:
+        language = turn.language
+        alike = [id for one in turn.in_force for id in one.wish.like]
+        rest = [one for one in turn.in_force if not one.wish.like]
+        said = listing([shown(one.wish, language) for one in rest], language)
+        if alike:
+            what = phrases.named(list(self.desk.store.items(alike).values()), language)
+            return say("more_with", language, what=what, rest=said) if said else say("more", language, what=what)
+        if said:
+            return say("fits", language, what=said)
+        return say("for_you" if turn.known else "new", language)
+
+    def _list(self, turn: Turn, n: int) -> Iterator[Part]:
+        """Cards, or words that say why there are none. Wishes that nothing fulfils are left out one by one, the oldest
+        first, and named."""
+        wishes = [one.wish for one in turn.in_force]
+        answer = self._recommended(turn, wishes, n, turn.told)
+        if not answer.items and turn.told:
+            answer = self._recommended(turn, wishes, n, ())
+        if not answer.items:
+            for wish in [one for one in wishes if one.condition]:
+                left = [one for one in wishes if one is not wish]
+                answer = self._recommended(turn, left, n, ())
+                if answer.items:
+                    yield Words(" " + say("relaxed", turn.language, what=shown(wish, turn.language)))
+                    break
+        if not answer.items:
+            said = listing([shown(one, turn.language) for one in wishes if not one.like], turn.language)
+            yield Words(
+                " " + (say("nothing", turn.language, what=said) if said else say("nothing_left", turn.language))
+            )
+            return
+        yield Cards(answer.items, answer.degraded, answer.provenance)
+
+    def _recommended(self, turn: Turn, wishes: Sequence[Wish], n: int, without: Sequence[str]) -> Answer:
+        surprise = next((one.surprise for one in wishes if one.surprise is not None), SURPRISE)
+        return self.desk.recommend(
+            turn.user,
+            n,
+            words=" ".join(one.words for one in wishes if one.words),
+            where=[one.condition for one in wishes if one.condition],
+            surprise=surprise,
+            language=turn.language,
+            allow_new=True,
+            like=[id for one in wishes for id in one.like],
+            without=without,
+        )
+
+    def _question(self, turn: Turn) -> Iterator[Part]:
+        """One question in return, where little is known and an answer would help."""
+        if turn.known >= FEW_EVENTS or len(turn.asked) >= MOST_QUESTIONS:
+            return
+        conditions = [one.wish.condition for one in turn.in_force if one.wish.condition]
+        known = set(turn.asked) | {SLOTS[one.field] for one in conditions if one.field in SLOTS}
+        items = self.desk.store.items(self.desk.popular[:CANDIDATES]).values()
+        left = [one for one in items if all(matches(one, condition) for condition in conditions)]
+        asking = question.best(left, known, turn.language)
+        if asking:
+            text = say(f"ask_{asking.slot}", turn.language)
+            yield Question(asking.slot, text, tuple(one.text for one in asking.options))
+
+    def _explained(self, turn: Turn, item: str) -> Recommendation | None:
+        try:
+            return self.desk.explain(turn.user, item)
+        except (UnknownUser, UnknownItem):
+            return None
+
+    def _titles(self, ids: Sequence[str]) -> dict[str, str]:
+        return {id: item.title for id, item in self.desk.store.items(ids).items()}
+
+
+SLOTS = {"categories": "category", "year": "decade", "language": "language"}
+THANKS = re.compile(r"\b(?:thanks?|thank you|thx|ty|great|perfect|awesome|cool|nice)\b|谢", re.IGNORECASE)
+BYE = re.compile(r"\b(?:bye|goodbye|good night|see you)\b|再见", re.IGNORECASE)
+ABLE = re.compile(
+    r"\b(?:who are you|what are you|what can you|help|are you (?:a|an))\b|你是谁|帮助|能做什么", re.IGNORECASE
+)
+HELLO = re.compile(
+    r"^\W*(?:hi+|hello+|hey+|howdy|greetings|good (?:morning|evening|afternoon|day)|how are you|你好|您好|嗨)",
+    re.IGNORECASE,
+)
+
+
+def _value(retriever: str) -> str:
+    return retriever.partition(":")[2]
