@@ -303,6 +303,32 @@ def explain(
 
 
 @app.command()
+def chat(
+    user: Annotated[str, typer.Option(help="Whose conversation it is.")] = "me",
+    once: Annotated[str, typer.Option(help="One message instead of a conversation, for scripts.")] = "",
+    conversation: Annotated[
+        str, typer.Option(help="Go on with this one; default: a new one, with --once one of that name.")
+    ] = "",
+    n: Annotated[int, typer.Option("-n", help="How many cards at a time.", min=1, max=20)] = 5,
+    home: Home = None,
+    llm: Llm = None,
+    as_json: Json = False,
+) -> None:
+    """The conversation: say what you want, get cards with true reasons, correct what is believed about you."""
+    from agent import terminal
+
+    with opened(home, llm) as rapport:
+        if once and as_json:
+            emit(shapes.reply(rapport.chat.reply(user, conversation or terminal.ONCE, once, n=n)))
+        elif once:
+            terminal.show_reply(rapport, rapport.chat.reply(user, conversation or terminal.ONCE, once, n=n))
+        elif as_json:
+            raise UsageError("--json is for one message: give it with --once")
+        else:
+            terminal.converse(rapport, user, conversation or terminal.new_name(), n)
+
+
+@app.command()
 def doctor(home: Home = None, llm: Llm = None, as_json: Json = False) -> None:
     """What is there, what is missing, and the exact command that mends it."""
     with opened(home, llm) as rapport:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from agent.batch.report import Report
+from agent.chat.parts import Cards, Chip, Done, Part, Question, Understood, Words
 from agent.correcting import Preview
 from agent.history.importing import ImportReport
 from agent.history.keys import Key
@@ -179,6 +181,59 @@ def call(one: Call) -> dict[str, Any]:
         "ms": one.ms,
         "outcome": one.outcome,
         "user": one.user,
+    }
+
+
+def part(one: Part) -> dict[str, Any]:
+    """One part of a chat's reply, as a stream sends it; `part` says which kind it is."""
+    match one:
+        case Words(text):
+            return {"part": "words", "text": text}
+        case Cards(items, degraded, origin):
+            return {
+                "part": "cards",
+                "items": [recommendation(each) for each in items],
+                "degraded": degraded,
+                "provenance": provenance(origin),
+            }
+        case Question(slot, text, options):
+            return {"part": "question", "slot": slot, "text": text, "options": list(options)}
+        case Understood(intent, by, chips, in_force):
+            return {
+                "part": "understood",
+                "intent": intent,
+                "by": by,
+                "chips": [chip(each) for each in chips],
+                "wishes": [chip(each) for each in in_force],
+            }
+        case Done(conversation, number, ms):
+            return {"part": "done", "conversation": conversation, "number": number, "ms": ms}
+
+
+def reply(parts: Iterable[Part]) -> dict[str, Any]:
+    """A whole reply of the chat as one value."""
+    found: dict[str, Any] = {
+        "conversation": "", "number": 0, "words": "", "items": [], "degraded": False, "question": None,
+        "intent": "", "by": "", "chips": [], "wishes": [], "provenance": None, "ms": 0.0,
+    }  # fmt: skip
+    for one in map(part, parts):
+        match one.pop("part"):
+            case "words":
+                found["words"] += one["text"]
+            case "question":
+                found["question"] = one
+            case _:
+                found |= one
+    return found
+
+
+def chip(one: Chip) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "text": one.text,
+        "key": one.key,
+        "quote": one.quote,
+        "expires": moment(one.expires),
     }
 
 

@@ -75,6 +75,18 @@ def _board_a_table(result: dict[str, Any]) -> str:
     return markdown(result)
 
 
+def _redial(on: On) -> dict[str, Any]:
+    from eval.redial import run_on_data
+
+    return run_on_data(on.data / "redial" if on.data else None, on.llm, on.users)
+
+
+def _redial_table(result: dict[str, Any]) -> str:
+    from eval.redial import markdown
+
+    return markdown(result)
+
+
 def _fusion(on: On) -> dict[str, Any]:
     from eval.fusion import run
 
@@ -90,6 +102,11 @@ TASKS = {
     ),
     "fusion": Task(
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
+    ),
+    "redial": Task(
+        "are titles found and opinions understood in real dialogues? needs --data; --users = dialogues",
+        _redial,
+        _redial_table,
     ),
 }
 Home = Annotated[Path | None, typer.Option("--home", help="Where the imported data lives.")]

@@ -35,7 +35,7 @@ FLOORS = (
     {"agent.doctor", "agent.rehearsal", "agent.shapes"},
     {"agent.batch", "agent.personal"},
     {"agent.show", "agent.langchain_retriever", "agent.langchain_tools"},
-    {"agent.demo", "agent.service"},
+    {"agent.demo", "agent.service", "agent.terminal"},
     {"agent.cli"},
 )
 """From the ground up: a module may import its own folder and every floor below its own."""

@@ -57,7 +57,8 @@ class Chat:
         """Parts as they are made: Words, then Cards, perhaps a Question, then Understood, then Done.
 
         What is learned is written down before the first part, so closing the iterator loses none of it; the turn is
-        then kept as aborted. `conversation` may be new: the first message makes it. Raises UsageError for an empty message.
+        then kept as aborted. `conversation` may be new: the first message makes it. `n`: cards at most. Raises
+        UsageError for an empty message.
         """
         started = time.perf_counter()
         text = plain(text, MOST_TEXT)

@@ -33,7 +33,9 @@ SURE = 0.6
 BORDER = re.compile(
     r"[.!?;…\n]+|[。！？；，]|,?\s+\b(?:but|though|although|however|whereas|while|except|unfortunately)\b"
     r"|,\s*(?=(?:i|it|he|she|we|they|that|this|my|not|never|and i|so i|thanks|yes|no)\b)"
-    r"|\s+\band\s+(?=(?:i|we|my|it)\b)|\s+(?=(?:have|did) you\b)|(?:但是|不过|但|可是|然而|而且)",
+    r"|\s+\band\s+(?=(?:i|we|my|it|(?:really |absolutely )?"
+    r"(?:hate[ds]?|disliked?|loved?|liked|enjoyed|can'?t stand|didn'?t))\b)"
+    r"|\s+(?=(?:have|did) you\b)|(?:但是|不过|但|可是|然而|而且)",
     re.IGNORECASE,
 )
 RUN_ON = re.compile(r"(?<=[a-z\ue000]) (?=I(?:'m|'ve|'ll|'d|m|ve)?\b)")

@@ -132,6 +132,7 @@ class Titles:
         known = [item for item in items if item.title]
         known.sort(key=lambda item: (place.get(item.id, len(place)), -(_year(item) or 0), item.id))
         self._ids = [item.id for item in known]
+        self._titles = {item.id: item.title for item in known}
         self._years = [_year(item) for item in known]
         self._ordinary = _ordinary(known)
         self._names: dict[str, list[Entry]] = {}
@@ -143,6 +144,14 @@ class Titles:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    def name(self, item: str) -> str:
+        """The title of an item that `find` named."""
+        return self._titles[item]
+
+    def names(self) -> Iterable[str]:
+        """Every title."""
+        return self._titles.values()
 
     def find(self, text: str) -> list[Mention]:
         """Every mention in the first MOST_CHARS characters of `text`, in order; none overlaps another."""
