@@ -95,7 +95,7 @@ def verdict(
     """What a person says of a card, by its number."""
     listed = next((one.body.cards for one in reversed(rapport.chat.history(user, conversation)) if one.body.cards), [])
     one = numbered(listed, argument)
-    rapport.chat.opinion(user, one.item, said)
+    rapport.chat.opinion(user, one.item, said, conversation=conversation)
     item = rapport.store.item(one.item)
     show.out.print(Text(f"noted: {said} {plain(item.title if item else one.item, show.LINE)}", style="dim"))
 
@@ -177,7 +177,9 @@ def chips(found: Understood) -> None:
     """What was written down of the message, and what is asked for until it expires."""
     line = Text(style="dim")
     for one in found.chips:
-        if one.kind != "wish":
+        if one.kind == "undone":
+            line.append(f"[{plain(one.text, 80)}] ", style="strike")
+        elif one.kind != "wish":
             line.append(f"[{plain(one.text, 80)}] ", style="green")
     for one in found.in_force:
         line.append(f"[{plain(one.text, 80)} ×] ", style="cyan")

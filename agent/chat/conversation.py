@@ -20,7 +20,7 @@ from agent.chat.parts import Cards, Chip, ChipKind, Done, Part, Question, Unders
 from agent.chat.phrases import say
 from agent.chat.understand import Context, Taste, Understand, Understanding, language_of
 from agent.chat.wishes import Wish, shown
-from agent.errors import UsageError
+from agent.errors import UnknownItem, UsageError
 from agent.history.store import event_id
 from agent.labels import label
 from agent.llm.base import LLM
@@ -32,6 +32,8 @@ SOURCE = "chat"
 MOST_TEXT = 2_000
 """Characters of a message that are read."""
 MOST_ID = 200
+BUTTON = ""
+"""What stands in place of a message where a button was pressed."""
 TOLD = 60
 """Items shown lately that are not shown again."""
 KINDS: dict[str, EventKind] = {"liked": "like", "disliked": "dislike", "seen": "review"}
@@ -103,13 +105,22 @@ class Chat:
         gone = self.memory.revoke(user, None if slot is None else [slot], self.now())
         return [self.chip(one, "en") for one in gone]
 
-    def opinion(self, user: str, item: str, verdict: Verdict, quote: str = "") -> Event:
-        """Write down what a person says of an item, e.g. by a button. Raises UsageError for an unknown item."""
+    def opinion(
+        self, user: str, item: str, verdict: Verdict, *, conversation: str = "", language: Language = "en"
+    ) -> Event:
+        """Write down what a person says of an item by a button. `conversation`: where it was pressed, so that `undo`
+        there takes it back. Raises UnknownItem."""
         known = self.desk.store.item(item)
         if known is None or not known.title:
-            raise UsageError(f"no item has the id {item!r}")
-        event = self._event(user, Opinion(item, verdict, plain(quote, MOST_TEXT)), self.now())
+            raise UnknownItem(f"no item has the id {item!r}")
+        event = self._event(user, Opinion(item, verdict, ""), self.now())
         self.desk.store.add_events([event])
+        if last := self.memory.turns(user, conversation, 1):
+            said = say(verdict, language, what=phrases.named([known], language))
+            body = Body(intent="tell", chips=[{"kind": verdict, "text": said, "key": item}])
+            body.learned.events = [event.id]
+            body.cards, body.focus = last[0].body.cards, [item]
+            self.memory.keep(user, conversation, self.now(), BUTTON, body)
         return event
 
     def undo(self, user: str, conversation: str) -> list[str]:

@@ -38,6 +38,8 @@ BORDER = re.compile(
     r"|\s+(?=(?:have|did) you\b)|(?:但是|不过|但|可是|然而|而且)",
     re.IGNORECASE,
 )
+LEFT_OVER = re.compile(r"[\s,]+(?:and|but|though|although|however|whereas|while|except)$", re.IGNORECASE)
+"""What a quote need not end with."""
 RUN_ON = re.compile(r"(?<=[a-z\ue000]) (?=I(?:'m|'ve|'ll|'d|m|ve)?\b)")
 """A sentence that begins without a full stop before it, unless the word before it goes on (`Lexicon.running`)."""
 NOT = (
@@ -220,7 +222,7 @@ def opinions(text: str, mentions: Sequence[Mention], focus: Sequence[str] = (), 
     before: tuple[str, ...] = tuple(focus)
     own: tuple[str, ...] = ()
     for clause in clauses(text, mentions):
-        quote = text[clause.start : clause.end].strip()[:MOST_QUOTE]
+        quote = LEFT_OVER.sub("", text[clause.start : clause.end].strip())[:MOST_QUOTE]
         stance = attitude(clause.text)
         named = tuple(dict.fromkeys(one.item for one in clause.mentions))
         if named:

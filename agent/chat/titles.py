@@ -77,6 +77,11 @@ LIKE_CUE = re.compile(
     re.IGNORECASE,
 )
 ARTICLE_BEFORE = re.compile(r"\b(?:an?|my|your|his|her|their|some|any)\s+$", re.IGNORECASE)
+NUMBERED_ON = re.compile(
+    r"\s+(?:[2-9]|ii|iii|iv|vi|part\s+\w+)\b(?!\s*(?:times|stars?|hours?|days|weeks|months|years|x\b|of|out|or|and|/|films|movies))",
+    re.IGNORECASE,
+)
+"""Another part of a series, which is not in the catalogue if it was not found as a whole."""
 COPULA = re.compile(r"\s+(?:is|was|were|looks|sounds|seems|has|had|scared|made)\b")
 GENERIC = re.compile(
     r"[\s-]*(?:movies|films|flicks|type|types|genre|stuff|stories|shows|books|songs|music|invasion|style)\b"
@@ -249,7 +254,7 @@ class Titles:
         start, end = tokens[first].start, tokens[first + len(words) - 1].end
         year = YEAR.match(text, end)
         chosen, dated = self._of_year(entries, int(year[1]) if year else None)
-        if not chosen:
+        if not chosen or NUMBERED_ON.match(text, end):
             return None
         whole = chosen[0].whole and not loose
         if not (dated or self._meant(text, start, end, said, whole=chosen[0].whole, shouted=shouted)):

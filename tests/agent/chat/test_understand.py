@@ -1,0 +1,152 @@
+"""Intents, and what goes with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from agent import sample
+from agent.ask import Ask
+from agent.chat.titles import Titles
+from agent.chat.understand import Context, Understand, language_of
+from agent.chat.wishes import Catalogue, shown
+from agent.errors import Unavailable
+from agent.llm.scripted import Scripted
+
+FILMS = sample.films()
+BY_TITLE = {one.title: one for one in FILMS}
+UNDERSTAND = Understand(Titles(FILMS), Catalogue.of(FILMS))
+SHOWN = tuple(BY_TITLE[name] for name in ("Heat", "Alien", "Paddington 2", "Ran"))
+LIST = Context(tuple(one.id for one in SHOWN), (), SHOWN)
+NOTHING = Context()
+
+CASES = [
+    ("Hi", NOTHING, "chat"),
+    ("thanks, that's great", LIST, "chat"),
+    ("who are you?", NOTHING, "chat"),
+    ("ok", LIST, "chat"),
+    ("你好", NOTHING, "chat"),
+    ("I want something slow and quiet, set in space", NOTHING, "ask"),
+    ("what should I watch tonight?", NOTHING, "ask"),
+    ("recommend me a comedy", NOTHING, "ask"),
+    ("something by Hayao Miyazaki", NOTHING, "ask"),
+    ("a quiet evening with my dad", NOTHING, "ask"),
+    ("what else do you have?", LIST, "ask"),
+    ("推荐一部科幻片", NOTHING, "ask"),
+    ("shorter", LIST, "refine"),
+    ("no horror please", LIST, "refine"),
+    ("but not in English", LIST, "refine"),
+    ("短一点，不要恐怖片", LIST, "refine"),
+    ("more like this, but shorter and no horror", LIST, "more"),
+    ("more like 2", LIST, "more"),
+    ("something like Alien but newer", NOTHING, "more"),
+    ("I saw Alien and loved it. Any more like that?", NOTHING, "more"),
+    ("Seven Samurai", NOTHING, "more"),
+    ("why?", LIST, "why"),
+    ("why 2?", LIST, "why"),
+    ("why the third one", LIST, "why"),
+    ("为什么推荐第二部？", LIST, "why"),
+    ("compare these two", LIST, "compare"),
+    ("compare 1 and 3", LIST, "compare"),
+    ("which one is shorter, Heat or Ran?", NOTHING, "compare"),
+    ("I loved Spirited Away and Paddington 2", NOTHING, "tell"),
+    ("I did not like the second one", LIST, "tell"),
+    ("I did not like that one", LIST, "tell"),
+    ("I've seen all of these", LIST, "tell"),
+    ("I love westerns but hate musicals", NOTHING, "tell"),
+    ("I watch a lot of documentaries", NOTHING, "tell"),
+    ("我喜欢科幻片，不喜欢恐怖片", NOTHING, "tell"),
+    ("I'm not into horror any more", LIST, "correct"),
+    ("that's wrong, I don't like musicals", LIST, "correct"),
+    ("forget that", LIST, "undo"),
+    ("never mind", LIST, "undo"),
+    ("drop the horror filter", LIST, "undo"),
+    ("忘了吧", LIST, "undo"),
+]
+
+
+@pytest.mark.parametrize(("text", "context", "intent"), CASES, ids=[text for text, _, _ in CASES])
+def test_the_intent(text, context, intent):
+    assert UNDERSTAND(text, context).intent == intent
+
+
+def test_every_intent_is_among_the_cases():
+    assert set(Counter(intent for _, _, intent in CASES)) == {
+        "ask", "refine", "more", "why", "compare", "tell", "correct", "undo", "chat"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("why 2?", [1]),
+        ("why?", [0]),
+        ("compare 1 and 3", [0, 2]),
+        ("compare the first and the last", [0, 3]),
+        ("more like 4", [3]),
+    ],
+)
+def test_which_items_of_the_list_are_meant(text, places):
+    assert UNDERSTAND(text, LIST).meant == tuple(LIST.shown[place] for place in places)
+
+
+def test_shorter_is_held_against_the_one_that_is_pointed_at():
+    (_, wish) = UNDERSTAND("more like 1 but newer", LIST).wishes
+    assert shown(wish) == f"after {SHOWN[0].attributes['year']}"
+
+
+def test_tastes_last_and_are_no_wishes():
+    found = UNDERSTAND("I love westerns but hate musicals", NOTHING)
+    assert [(one.feature, one.polarity) for one in found.tastes] == [("category:Western", 1), ("category:Musical", -1)]
+    assert found.tastes[1].quote == "hate musicals"
+    assert not found.wishes
+
+
+def test_what_is_wanted_now_is_no_taste():
+    found = UNDERSTAND("I'd like a western tonight", NOTHING)
+    assert not found.tastes
+    assert [shown(one) for one in found.wishes] == ["Western"]
+
+
+def test_of_several_shown_that_one_is_unclear_and_of_one_it_is_not():
+    assert UNDERSTAND("I did not like that one", LIST).unclear == LIST.shown
+    one = Context(LIST.shown, (LIST.shown[1],))
+    found = UNDERSTAND("I did not like that one", one)
+    assert not found.unclear
+    assert [(said.item, said.stance) for said in found.opinions] == [(LIST.shown[1], "disliked")]
+
+
+def test_why_wishes_for_nothing():
+    assert not UNDERSTAND("why is it so long, and no horror?", LIST).wishes
+
+
+@pytest.mark.parametrize(("yes", "intent"), [(2.0, "ask"), (-2.0, "chat")])
+def test_the_model_is_asked_where_no_rule_knows(yes, intent):
+    model = Scripted(lambda chat: "", lambda chat, choices: [yes, 0.0])
+    found = UNDERSTAND("dreams within dreams", NOTHING, Ask(model))
+    assert (found.intent, found.by) == (intent, "model")
+    assert len(model.calls) == 1
+    UNDERSTAND("recommend me a comedy", NOTHING, Ask(model))
+    assert len(model.calls) == 1
+
+
+def test_without_a_model_words_to_search_with_are_a_request():
+    def dead(chat, choices):
+        raise Unavailable("gone")
+
+    assert UNDERSTAND("dreams within dreams", NOTHING).intent == "ask"
+    found = UNDERSTAND("dreams within dreams", NOTHING, Ask(Scripted(lambda chat: "", dead)))
+    assert (found.intent, found.by) == ("ask", "rules")
+
+
+@pytest.mark.parametrize(("text", "language"), [("hello", "en"), ("你好", "zh"), ("123", "en"), ("", "en")])
+def test_language(text, language):
+    assert language_of(text) == language
+
+
+def test_a_sensitive_taste_is_not_written_down():
+    from agent.types import Item
+
+    films = [Item(f"f{n}", f"Film{n}", categories=("LGBT", "Drama")) for n in range(3)]
+    understand = Understand(Titles(films), Catalogue.of(films))
+    assert [one.name for one in understand("I love drama and lgbt films", NOTHING).tastes] == ["Drama"]
