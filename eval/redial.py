@@ -20,7 +20,7 @@ from agent import show
 from agent.ask import Ask
 from agent.chat.opinions import Opinion, Stance, judge, opinions
 from agent.chat.titles import Mention, Titles
-from agent.errors import SetupError
+from agent.errors import LLMError, SetupError
 from agent.settings import load
 from agent.types import Item
 from agent.wiring import open_rapport
@@ -80,10 +80,16 @@ def run_on_data(data: Path | None, llm: str | None, dialogues: int) -> dict[str,
     if llm != "none":
         with open_rapport(settings=load(llm=llm)) as rapport, show.progress("dialogues") as progress:
             ask = Ask(rapport.llm)
-            helped = {}
+            helped, unanswered = {}, 0
             for done, (one, _) in enumerate(everything):
                 progress(done, len(everything))
-                helped[one.id] = read_by_rules(one, titles, ask)
+                try:
+                    helped[one.id] = read_by_rules(one, titles, ask)
+                except LLMError:
+                    # As in a conversation: what the rules found stands.
+                    helped[one.id] = rules[one.id]
+                    unanswered += 1
+            result["unanswered"] = unanswered
             result["model"] = rapport.llm.name
             result["opinions"].append(scored("rules and model: what is said", helped, everything))
             name = "rules and model: said, wanted or asked for more of"

@@ -79,6 +79,7 @@ def asking(slot: str, items: Sequence[Item], spoken: Language = "en") -> Asking 
     counts = Counter(value for item in items for value in set(values(item)))
     whole = len(items)
     common = [value for value, count in counts.most_common(MOST_OPTIONS) if count < whole]
+    common = sorted(common) if slot == "decade" else common
     if len(common) < FEWEST:
         return None
     said = sum(counts.values())

@@ -30,7 +30,8 @@ def run(home, *arguments: str, typed: str = ""):
 
 
 def test_a_session(home):
-    typed = "a comedy please\nwhy 2?\n/like 1\n/wishes\n/drop 1\n/undo\n/undo\n/nonsense\n/like 99\n/help\n/quit\nnever read\n"
+    lines = ["a comedy please", "why 2?", "/like 1", "/wishes", "/drop 1", "/undo", "/undo", "/nonsense", "/like 99"]
+    typed = "\n".join([*lines, "/quit", "never read", ""])
     done = run(home, "--user", "mara", "-n", "3", typed=typed)
     assert done.exit_code == 0
     text = re.sub(r"\s+", " ", done.output)
