@@ -360,7 +360,9 @@ class Rapport:
     @part
     def chat(self) -> Chat:
         """The conversation: `rapport.chat.reply(user, conversation, text)`."""
-        understand = Understand(Titles(self.store.all_items(), self.everything), Catalogue.of(self.store.all_items()))
+        understand = Understand(
+            Titles(self.store.all_items(), self.everything), Catalogue.of(self.store.all_items()), self.store.items
+        )
         desk = Desk(self.store, self.recommend, self.explain, self.everything, self.domain)
         return Chat(desk, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
 

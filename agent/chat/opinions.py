@@ -31,6 +31,7 @@ SURE = 0.6
 """Share of belief from which on the model's word counts."""
 
 BORDER = re.compile(
+    r"(?:,\s*(?:and\s+)?|\s+and\s+)(?=\ue000+\s*(?:was|is|wasn't|isn't|bored)\b)|"
     r"[.!?;…\n]+|[。！？；，]|,?\s+\b(?:but|though|although|however|whereas|while|except|unfortunately)\b"
     r"|,\s*(?=(?:i|it|he|she|we|they|that|this|my|not|never|and i|so i|thanks|yes|no)\b)"
     r"|\s+\band\s+(?=(?:i|we|my|it|(?:really |absolutely )?"

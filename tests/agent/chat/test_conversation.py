@@ -221,6 +221,20 @@ def test_a_wish_that_nothing_fulfils_is_left_out_and_named(talk):
     assert talk.items
 
 
+def test_what_the_catalogue_cannot_tell_is_said(shop):
+    bare = [Item(f"i{n}", f"Number {n}", categories=("War" if n % 2 else "Drama",)) for n in range(20)]
+    talk = Talk(shop(bare, (), NoModel()), "guest")
+    talk("no war, and under 100 minutes")
+    assert "the catalogue does not say how long an item takes" in talk.words
+    assert talk.in_force == ["no War"]
+
+
+def test_newer_than_a_title_in_the_message_is_newer_than_that_item(talk):
+    talk("something like Alien but newer")
+    assert "after 1979" in talk.in_force
+    assert all(one.attributes["year"] > 1979 for one in talk.items)
+
+
 def test_what_was_shown_is_not_shown_again(talk):
     seen: list[str] = []
     for text in ("recommend me something", "what else?", "more please", "something else"):

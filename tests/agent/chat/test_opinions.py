@@ -35,6 +35,8 @@ def said(text: str, focus: tuple[str, ...] = (), *, last: bool = False) -> dict[
         ("Badlands is a masterpiece", {"badlands": "liked"}),
         ("I loved Heat and hated Hereditary", {"heat": "liked", "hereditary": "disliked"}),
         ("Alien was great but Solaris put me off, it was too long", {"alien": "liked", "solaris": "disliked"}),
+        ("I loved Alien, and Heat was boring", {"alien": "liked", "heat": "disliked"}),
+        ("Paddington and Alien were great", {"paddington": "liked", "alien": "liked"}),
         ("I've seen Heat", {"heat": "seen"}),
         ("I haven't seen Heat yet", {"heat": "unseen"}),
         ("Heat sounds good, I'll check it out", {"heat": "wanted"}),
