@@ -109,11 +109,11 @@ def cases(draw):
         else ""
     )
     words = draw(st.sampled_from(["", "something quiet"]))
-    return (
-        explain.Case(Candidate(offered, 1.0), common, (), guessed, close, None, (), draw(st.integers(0, 9)), words),
-        language,
-        domain,
+    together = draw(st.sampled_from([None, *((*liked, many) for liked in close for many in (1, 40))]))
+    case = explain.Case(
+        Candidate(offered, 1.0), common, (), guessed, close, together, None, (), draw(st.integers(0, 9)), words
     )
+    return case, language, domain
 
 
 @settings(max_examples=150, deadline=None)
