@@ -323,11 +323,13 @@ def test_whoever_is_forgotten_while_they_are_worked_on_stays_forgotten(town):
     assert {table: rows for table, rows in rapport.store.export_user("u0000").items() if rows} == {"user": "u0000"}
 
 
-def test_ctrl_c_gives_every_lease_back(town):
-    release = threading.Event()
+def test_ctrl_c_gives_every_lease_back(town, monkeypatch):
+    monkeypatch.setattr(runner, "HEAD_START_S", 0.05)
+    monkeypatch.setattr(runner, "FAREWELL_S", 0.1)
+    release, known = threading.Event(), set(threading.enumerate())
 
     def reply(chat: Chat) -> str:
-        release.wait(10)
+        assert release.wait(60)
         return PERSONA
 
     rapport = town(6, model(reply))
@@ -335,11 +337,13 @@ def test_ctrl_c_gives_every_lease_back(town):
     def interrupt(now) -> None:
         with rapport.store.reading() as connection:
             if connection.exec_driver_sql("SELECT count(*) FROM jobs WHERE state = 'leased'").scalar() == 3:
-                release.set()
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         tag(rapport, Order(workers=3, progress=interrupt))
+    release.set()
+    for thread in set(threading.enumerate()) - known:
+        thread.join(60)
     with rapport.store.reading() as connection:
         rows = list(connection.exec_driver_sql("SELECT state, owner, losses, attempts FROM jobs"))
     assert rows == [("waiting", "", 0, 0)] * 6

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import types
 
+import numpy as np
 import pytest
 
-from agent.llm import tiles
+from agent.llm import tiles, weights
 
 
 @pytest.fixture
@@ -52,14 +53,19 @@ def test_where_anything_is_missing(known, missing):
 
 
 @pytest.mark.model
-def test_the_kernels_of_this_build_are_used_or_left_alone(model_file):
-    """On the library that is installed: whatever is decided, the model answers."""
+def test_the_shipped_layout_is_computed_here_whatever_was_decided(model_file):
+    """On the library that is installed: the kernels are used or left alone, and the model answers, also together."""
     from agent.llm.base import Message
     from agent.llm.llamacpp import LlamaCpp
 
-    llm = LlamaCpp(model_file, context=512, threads=1)
+    shipped = weights.package_file(weights.BUILTIN_PACKAGE, weights.BUILTIN_FILE, install="make install")
+    llm = LlamaCpp(shipped, context=1024, threads=1)
     try:
-        chats = [[Message("user", f"Name a colour and the number {n}.")] for n in range(4)]
+        chats = [[Message("user", f"What is {n} and {n}? Answer in one word.")] for n in range(8)]
+        alone = [llm.choose([chat], ["Yes", "No"])[0] for chat in chats]
+        together = llm.choose(chats, ["Yes", "No"])
+        for one, other in zip(alone, together, strict=True):
+            assert np.exp(one) == pytest.approx(np.exp(other), abs=0.15)
         assert all(done.text.strip() for done in llm.generate(chats, max_tokens=8))
     finally:
         llm.close()
