@@ -43,8 +43,8 @@ def exact_index(items: Sequence[Item]) -> ExactStore:
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory):
-    """In half floats on every machine, also where AMX would take the shipped layout: its activations in 8 bits are rounded
-    otherwise in another batch, and what is to be the same must be the same here."""
+    """In half floats on every machine, also where AMX would take the shipped layout, whose activations in 8 bits are
+    rounded otherwise in another batch: what is to be the same must be the same here."""
     # Not importorskip("llama_cpp"): how its threads wait is set before its first import (agent.llm.native.library).
     from agent.llm import tiles, weights
 
