@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from agent.errors import SetupError, StoreError, UsageError
-from agent.recommend.catalogue import filters, matches, plain
-from agent.recommend.retrieve import index_errors
+from agent.recommend.catalogue import filters, plain
+from agent.recommend.retrieve import fits, index_errors
 from agent.types import Condition, Item
 from agent.wiring import MAX_WORDS, Rapport
 
@@ -59,7 +59,3 @@ def meant(rapport: Rapport, words: str, conditions: Sequence[Condition], n: int)
     items = rapport.store.items([hit.id for hit in hits])
     # The index may be older than the catalogue.
     return [item for item in items.values() if item.title and fits(item, conditions)]
-
-
-def fits(item: Item, conditions: Sequence[Condition]) -> bool:
-    return all(matches(item, one) for one in conditions)
