@@ -20,10 +20,11 @@ from agent.llm.base import Chat, Completion, Schema
 from agent.llm.chat_template import ChatTemplate
 from agent.llm.forced import ASCII, Forcer
 from agent.llm.grammar import gbnf
+from agent.llm.lanes import Lanes
 from agent.llm.sampling import Pick
 from agent.llm.scheduler import Finished, Request, Scheduler, Terms, Tokens, Usage, common
 from agent.llm.scripted import normalised
-from agent.llm.threads import default_threads
+from agent.llm.threads import default_threads, shared_out
 from agent.llm.tokens import refuse_overflow
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ _ALL_LAYERS = -1
 class LlamaCpp:
     """The model file `path`, ready to chat. Any thread may call any method; all of them share one engine.
 
-    `context`: tokens that prompt and answer may take together, and at the same time the room that all requests in
-    progress share; no more than the model was trained on. `threads`: see `threads.default_threads`. `gpu_layers`: how
+    `context`: tokens that prompt and answer may take together, and at the same time the room that all requests of a
+    lane share; no more than the model was trained on. `threads`: see `threads.default_threads`. `gpu_layers`: how
     many layers a GPU holds; by default all of them when this build of llama.cpp has one, which `gpu` tells.
     Raises SetupError when the file cannot be used.
     """
@@ -57,13 +58,7 @@ class LlamaCpp:
 
         offload = bool(library().llama_supports_gpu_offload())
         layers = (_ALL_LAYERS if offload else 0) if gpu_layers is None else gpu_layers
-        self._native: Native = Native(
-            path,
-            cells=context,
-            threads=threads or default_threads(),
-            gpu_layers=layers,
-            repack=tiles.usable() or not tiles.built_with(),
-        )
+        self._native: Native = Native(path, gpu_layers=layers, repack=tiles.usable() or not tiles.built_with())
         source = self._native.chat_template
         if source is None:
             self._native.close()
@@ -71,11 +66,24 @@ class LlamaCpp:
         self.name = name or path.stem
         self.gpu = offload and layers != 0
         self.capable = self._native.parameters >= _CAPABLE_FROM
-        self.context = self._native.cells
+        self.context = min(context, self._native.trained_on)
         self._template = ChatTemplate(source, bos=self._native.bos_spelling, eos=self._native.eos_spelling)
         self._grammars: OrderedDict[str, tuple[Grammar, Forcer]] = OrderedDict()
         self._building = threading.Lock()  # guards _grammars
-        self._scheduler = Scheduler(self._native)
+        self._lanes = self._opened(threads or default_threads())
+
+    def _opened(self, threads: int) -> Lanes:
+        """The contexts, and what drives them."""
+        lanes, each = (1, threads) if self.gpu else shared_out(threads, self._native.parameters)
+        opened: list[Scheduler] = []
+        try:
+            for _ in range(lanes):
+                opened.append(Scheduler(self._native.context(cells=self.context, threads=each)))
+        except SetupError:
+            Lanes(opened).close()
+            self._native.close()
+            raise
+        return Lanes(opened)
 
     def count_tokens(self, text: str) -> int:
         return len(self._data(text))
@@ -98,7 +106,7 @@ class LlamaCpp:
             Request(prompt, max_tokens, self._pick(schema, temperature, seed), shared=shared, terms=terms)
             for prompt in prompts
         )
-        with self._scheduler.under_way(requests, terms) as submitted:
+        with self._lanes.under_way(requests, terms) as submitted:
             return [self._completion(request, started) for request in submitted]
 
     def stream(
@@ -114,7 +122,7 @@ class LlamaCpp:
         terms = terms or Terms()
         request = Request(prompt, max_tokens, self._pick(None, temperature, seed), terms=terms)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        with self._scheduler.under_way([request], terms):
+        with self._lanes.under_way([request], terms):
             while not isinstance(result := request.results.get(), Finished):
                 if isinstance(result, LLMError):
                     raise result
@@ -136,16 +144,16 @@ class LlamaCpp:
         shared = _shared(prompts)
         terms = terms or Terms()
         requests = (Request(prompt, choices=options, shared=shared, terms=terms) for prompt in prompts)
-        with self._scheduler.under_way(requests, terms) as submitted:
+        with self._lanes.under_way(requests, terms) as submitted:
             return [normalised(_last(request).scores) for request in submitted]
 
     def usage(self) -> Usage:
         """What was computed since the model was opened."""
-        return self._scheduler.usage()
+        return self._lanes.usage()
 
     def clear(self) -> None:
         """Drop what is kept of earlier prompts; what answers under way stand on goes when they end."""
-        self._scheduler.clear()
+        self._lanes.clear()
 
     def in_background(self) -> Background:
         """This model for work that nobody waits for: its requests stand still while any other one is computed."""
@@ -156,7 +164,8 @@ class LlamaCpp:
         with self._building:
             while self._grammars:
                 self._grammars.popitem()[1][0].close()
-        self._scheduler.close()
+        self._lanes.close()
+        self._native.close()
 
     def prompt_tokens(self, chat: Chat) -> tuple[int, ...]:
         """What the model reads for `chat`: the template's marks as control tokens, everything said as plain text."""

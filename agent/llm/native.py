@@ -1,6 +1,6 @@
-"""llama.cpp's C API as Python values: one model file, its tokenizer, its context and its grammars.
+"""llama.cpp's C API as Python values: one model file, its tokenizer, its contexts and its grammars.
 
-Knows nothing of chats, schemas or requests. Not for several threads at once, except for the tokenizer.
+Knows nothing of chats, schemas or requests. A context and a grammar are for one thread at a time.
 """
 
 from __future__ import annotations
@@ -49,26 +49,35 @@ def library() -> Any:
 
 
 class Native:
-    """An open model with a context of `cells` tokens, shared by numbered sequences (decoder.Decoder).
+    """An open model; `close` comes after those of its contexts.
 
     `repack`: whether llama.cpp may lay out weights anew for what the processor has (AMX among it).
     """
 
-    batch = BATCH
-    outputs = _OUTPUTS
-
-    def __init__(self, path: Path, *, cells: int, threads: int, gpu_layers: int, repack: bool = True) -> None:
+    def __init__(self, path: Path, *, gpu_layers: int, repack: bool = True) -> None:
         self._c = c = library()
         self._open = threading.Lock()  # the tokenizer must not be used while the model is freed
-        model_parameters = c.llama_model_default_params()
-        model_parameters.n_gpu_layers = gpu_layers
-        model_parameters.use_extra_bufts = repack
-        self._model = c.llama_model_load_from_file(str(path).encode(), model_parameters)
+        parameters = c.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        parameters.use_extra_bufts = repack
+        self._path = path
+        self._gpu = bool(gpu_layers)
+        self._model = c.llama_model_load_from_file(str(path).encode(), parameters)
         if not self._model:
             raise SetupError(f"llama.cpp cannot load {str(path)!r}: the file is damaged or of an unknown architecture")
-        parameters = c.llama_context_default_params()
-        self.cells: int = min(cells, c.llama_model_n_ctx_train(self._model))
-        parameters.n_ctx = self.cells
+        self._vocabulary = c.llama_model_get_vocab(self._model)
+        self.trained_on: int = c.llama_model_n_ctx_train(self._model)
+        self.vocabulary_size: int = c.llama_vocab_n_tokens(self._vocabulary)
+        self.parameters: int = c.llama_model_n_params(self._model)
+        self.controls = frozenset(self._special(c.LLAMA_TOKEN_ATTR_CONTROL | c.LLAMA_TOKEN_ATTR_UNKNOWN))
+        self.ends = frozenset(
+            token for token in range(self.vocabulary_size) if c.llama_vocab_is_eog(self._vocabulary, token)
+        )
+
+    def context(self, *, cells: int, threads: int) -> Context:
+        """Room for `cells` tokens, computed by `threads`; SetupError without the memory for it."""
+        parameters = self._c.llama_context_default_params()
+        parameters.n_ctx = cells
         parameters.n_batch = parameters.n_ubatch = BATCH
         parameters.n_seq_max = SEQUENCES
         # One pool of cells for all sequences: a prefix is shared without a copy, and one long chat may take all of it.
@@ -77,21 +86,19 @@ class Native:
         parameters.n_outputs_max_per_seq = 0
         # On a CPU flash attention reads the whole pool for every row: decoding eight sequences took twice as long with
         # it (measured). On a GPU it is left to llama.cpp.
-        parameters.flash_attn_type = c.LLAMA_FLASH_ATTN_TYPE_AUTO if gpu_layers else c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        auto, off = self._c.LLAMA_FLASH_ATTN_TYPE_AUTO, self._c.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        parameters.flash_attn_type = auto if self._gpu else off
         parameters.n_threads = parameters.n_threads_batch = threads
-        self._context = c.llama_init_from_model(self._model, parameters)
-        if not self._context:
-            c.llama_model_free(self._model)
-            raise SetupError(f"no memory for a context of {self.cells} tokens of {str(path)!r}: set a smaller context")
-        self._memory = c.llama_get_memory(self._context)
-        self._vocabulary = c.llama_model_get_vocab(self._model)
-        self._rows = _Rows(c)
-        self.vocabulary_size: int = c.llama_vocab_n_tokens(self._vocabulary)
-        self.parameters: int = c.llama_model_n_params(self._model)
-        self.controls = frozenset(self._special(c.LLAMA_TOKEN_ATTR_CONTROL | c.LLAMA_TOKEN_ATTR_UNKNOWN))
-        self.ends = frozenset(
-            token for token in range(self.vocabulary_size) if c.llama_vocab_is_eog(self._vocabulary, token)
-        )
+        opened = self._c.llama_init_from_model(self._model, parameters)
+        if not opened:
+            raise SetupError(f"no memory for a context of {cells} tokens of {str(self._path)!r}: set a smaller context")
+        return Context(self._c, opened, cells, self.vocabulary_size)
+
+    def close(self) -> None:
+        with self._open:
+            if self._model is not None:
+                self._c.llama_model_free(self._model)
+                self._model = None
 
     # -- the tokenizer
 
@@ -155,7 +162,29 @@ class Native:
         if self._model is None:
             raise Unavailable("the model is closed")
 
-    # -- the context
+    # -- grammars
+
+    def grammar(self, text: str) -> Grammar | None:
+        """A parsed GBNF grammar at its beginning; None when llama.cpp cannot parse `text`."""
+        with self._open:
+            self._require_open()
+            sampler = self._c.llama_sampler_init_grammar(self._vocabulary, text.encode(), b"root")
+        return Grammar(self._c, sampler) if sampler else None
+
+
+class Context:
+    """`cells` tokens of a model's memory, shared by numbered sequences (decoder.Decoder)."""
+
+    batch = BATCH
+    outputs = _OUTPUTS
+
+    def __init__(self, c: Any, opened: Any, cells: int, vocabulary_size: int) -> None:
+        self._c = c
+        self._context = opened
+        self._memory = c.llama_get_memory(opened)
+        self._rows = _Rows(c)
+        self._vocabulary_size = vocabulary_size
+        self.cells = cells
 
     def decode(self, rows: Sequence[Row]) -> list[Logits]:
         if code := self._c.llama_decode(self._context, self._rows.filled(rows)):
@@ -164,7 +193,7 @@ class Native:
 
     def _logits(self, row: int) -> Logits:
         pointer = self._c.llama_get_logits_ith(self._context, row)
-        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary_size,))
+        return np.ctypeslib.as_array(pointer, shape=(self._vocabulary_size,))
 
     def copy(self, source: int, into: int, length: int) -> None:
         self._c.llama_memory_seq_cp(self._memory, source, into, 0, length)
@@ -176,21 +205,9 @@ class Native:
         self._c.llama_memory_clear(self._memory, True)
 
     def close(self) -> None:
-        with self._open:
-            if self._model is None:
-                return
+        if self._context is not None:
             self._c.llama_free(self._context)
-            self._c.llama_model_free(self._model)
-            self._model = None
-
-    # -- grammars
-
-    def grammar(self, text: str) -> Grammar | None:
-        """A parsed GBNF grammar at its beginning; None when llama.cpp cannot parse `text`."""
-        with self._open:
-            self._require_open()
-            sampler = self._c.llama_sampler_init_grammar(self._vocabulary, text.encode(), b"root")
-        return Grammar(self._c, sampler) if sampler else None
+            self._context = None
 
 
 class _Rows:

@@ -19,8 +19,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -186,11 +185,11 @@ class _Run:
 
 
 class Scheduler:
-    """Owns `decoder` and the thread that drives it. `now`: a clock in seconds."""
+    """Owns `decoder` and the thread that drives it. `now`: its clock, in seconds."""
 
     def __init__(self, decoder: Decoder, now: Callable[[], float] = time.monotonic) -> None:
         self._decoder = decoder
-        self._now = now
+        self.now = now
         self._background_s = 0.0  # the clock of background requests: it runs only while they are computed
         self._usage = Usage()
         self._prefixes = Prefixes(decoder)
@@ -204,41 +203,31 @@ class Scheduler:
         self._thread = threading.Thread(target=self._serve, name="llm-decoder", daemon=True)
         self._thread.start()
 
-    def submit(self, requests: Iterable[Request]) -> None:
-        """Queue `requests` in order, each as soon as there is room; each one's results arrive in its own queue.
+    def submit(self, request: Request, asked_at: float | None = None) -> None:
+        """Queue `request` as soon as there is room; its results arrive in its own queue. `asked_at`: when its time
+        began to run, by the clock; None = now.
 
-        Raises Refused after `close`, TimedOut when their time is over before there is room, Unavailable when cancelled.
+        Raises Refused after `close`, TimedOut when its time is over before there is room, Unavailable when cancelled.
         """
-        asked_at = self._now()
-        for request in requests:
-            try:
-                self._queue(request, asked_at)
-            except LLMError:
-                _discard(request)
-                raise
-
-    @contextmanager
-    def under_way(self, requests: Iterable[Request], terms: Terms) -> Iterator[list[Request]]:
-        """`requests`, submitted; when the block is left, or `terms.cancel` is set, they are given up."""
-        submitted: list[Request] = []
-
-        def noted() -> Iterator[Request]:
-            for request in requests:
-                submitted.append(request)
-                yield request
-
-        def give_up() -> None:
-            self.cancel(submitted)
-
-        if terms.cancel:
-            terms.cancel.subscribe(give_up)
         try:
-            self.submit(noted())
-            yield submitted
-        finally:
-            if terms.cancel:
-                terms.cancel.unsubscribe(give_up)
-            give_up()
+            self._queue(request, self.now() if asked_at is None else asked_at)
+        except LLMError:
+            _discard(request)
+            raise
+
+    def ahead_of(self, request: Request) -> int:
+        """How many requests are computed or waiting now that `request` would not go before.
+
+        From any thread; a moment later it may be different.
+        """
+        background = request.terms.background
+        with self._wake:
+            waiting = len(self._interactive) + (len(self._background) if background else 0)
+        return waiting + sum(background or not run.background for run in list(self._runs))
+
+    def kept_of(self, prompt: Tokens) -> int:
+        """How many leading tokens of `prompt` need not be computed; from any thread, as `ahead_of`."""
+        return self._prefixes.longest(prompt)[1]
 
     def cancel(self, requests: Sequence[Request]) -> None:
         """Give up `requests`: who waits for one is woken now, and its place is free before the next step."""
@@ -276,7 +265,7 @@ class Scheduler:
         waiting = self._background if terms.background else self._interactive
         with self._wake:
             while not (ended := self._refusal(request)) and len(waiting) >= WAITING_MOST:
-                self._wake.wait(None if request.ends_at is None else request.ends_at - self._now())
+                self._wake.wait(None if request.ends_at is None else request.ends_at - self.now())
             if ended:
                 raise ended
             waiting.append(request)
@@ -290,7 +279,7 @@ class Scheduler:
         cancel = request.terms.cancel
         if request.cancelled or (cancel and cancel.is_set):
             return Unavailable("cancelled")
-        clock = self._background_s if request.terms.background else self._now()
+        clock = self._background_s if request.terms.background else self.now()
         if request.ends_at is not None and clock >= request.ends_at:
             return TimedOut(f"no complete answer within {request.terms.timeout_s:g} s")
         return None
@@ -433,7 +422,7 @@ class Scheduler:
                 asked.append(run)
         if not rows:
             return
-        started = self._now()
+        started = self.now()
         found = self._decode(rows)
         for run in runs:
             if run.keep and run.length >= run.keep:
@@ -447,12 +436,12 @@ class Scheduler:
         for run, first in scored:
             self._end(run, Finished("stop", self._scores(run, first)))
         if not interactive:
-            self._background_s += self._now() - started
+            self._background_s += self.now() - started
 
     def _decode(self, rows: Sequence[Row]) -> list[Logits]:
-        started = self._now()
+        started = self.now()
         logits = self._decoder.decode(rows)
-        self._count(decode_s=self._now() - started)
+        self._count(decode_s=self.now() - started)
         return logits
 
     def _count(

@@ -72,7 +72,17 @@ def answers(model, chats, max_tokens, schema=None):
     prompts = [model.prompt_tokens(chat) for chat in chats]
     shared = common(min(prompts), max(prompts)) if len(prompts) > 1 else 0
     requests = [Request(prompt, max_tokens, model._pick(schema, 0.0, 0), shared=shared) for prompt in prompts]
-    model._scheduler.submit(requests)
+    return taken(submit(model, requests))
+
+
+def submit(model, requests):
+    for request in requests:
+        model._lanes._soonest(request).submit(request)
+    return requests
+
+
+def taken(requests):
+    """The tokens of each answer, as they come."""
     return [tuple(iter(lambda request=request: token_or_end(request), END)) for request in requests]
 
 
@@ -89,7 +99,7 @@ def assert_same_but_for_ties(model, chat, one, other):
         return
     same = common(one, other)
     request = Request((*model.prompt_tokens(chat), *one[:same]), choices=((one[same],), (other[same],)))
-    model._scheduler.submit([request])
+    submit(model, [request])
     first, second = request.results.get(timeout=60).scores
     assert abs(first - second) < 0.05, "a token was picked that is not as likely as the other"
 
@@ -177,10 +187,10 @@ def test_amid_a_batch_in_the_background_the_answers_are_the_same(model):
     chats = [asked(text) for text in REVIEWS[:5]]
     prompts = [model.prompt_tokens(chat) for chat in chats]
     background = [Request(prompt, 60, model._pick(SCHEMA, 0.0, 0), terms=Terms(background=True)) for prompt in prompts]
-    model._scheduler.submit(background)
+    submit(model, background)
     urgent = answers(model, [chats[0]], 8)[0]
     so_far = len(background[-1].answered)
-    together = [tuple(iter(lambda request=request: token_or_end(request), END)) for request in background]
+    together = taken(background)
     assert so_far < len(together[-1]), "the batch was not under way any more"
     assert_same_but_for_ties(model, chats[0], urgent, answers(model, [chats[0]], 8)[0])
     for chat, answer in zip(chats[::2], together[::2], strict=True):
@@ -192,15 +202,17 @@ def test_an_answer_that_gave_up_its_cells_is_the_same(model, monkeypatch):
     prompts = [model.prompt_tokens(chat) for chat in chats]
     background = [Request(prompt, 60, model._pick(SCHEMA, 0.0, 0), terms=Terms(background=True)) for prompt in prompts]
     set_back = []
-    really = model._scheduler._set_back
-    monkeypatch.setattr(model._scheduler, "_set_back", lambda run: (set_back.append(run.request), really(run)))
-    model._scheduler.submit(background)
+    lane = model._lanes._lanes[0]
+    really = lane._set_back
+    monkeypatch.setattr(lane, "_set_back", lambda run: (set_back.append(run.request), really(run)))
+    for request in background:
+        lane.submit(request)
     first = [token_or_end(request) for request in background]
     everything = Request(prompts[0], model.context - len(prompts[0]), model._pick(None, 0.0, 0))
-    model._scheduler.submit([everything])
+    lane.submit(everything)
     token_or_end(everything)
-    model._scheduler.cancel([everything])
-    rest = [tuple(iter(lambda request=request: token_or_end(request), END)) for request in background]
+    lane.cancel([everything])
+    rest = taken(background)
     assert set_back == background[::-1]
     for chat, one, more in zip(chats, first, rest, strict=True):
         assert_same_but_for_ties(model, chat, (one, *more), answers(model, [chat], 60, SCHEMA)[0])

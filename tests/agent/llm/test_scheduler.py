@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import LLMError, Refused, TimedOut, Unavailable
+from agent.llm.lanes import Lanes
 from agent.llm.scheduler import (
     BACKGROUND_ROWS,
     HELD_BACK,
@@ -153,6 +154,11 @@ def scores_alone(prompt: Tokens, choices: Sequence[Tokens]) -> list[float]:
     ]
 
 
+def submit(scheduler: Scheduler, *requests: Request) -> None:
+    for request in requests:
+        scheduler.submit(request)
+
+
 def collected(request: Request) -> tuple[list[int], Finished]:
     tokens = []
     while not isinstance(result := request.results.get(timeout=20), Finished):
@@ -206,7 +212,7 @@ def test_together_and_after_each_other_gives_what_each_gives_alone(calls, cells,
                 else Request(prompt, choices=tuple(wanted), shared=shared, terms=terms)
                 for prompt in prompts
             ]
-            scheduler.submit(requests)
+            submit(scheduler, *requests)
             asked += requests
             if not at_once:
                 assert_same_as_each_alone(requests)
@@ -230,7 +236,7 @@ def test_prompts_of_one_call_share_their_beginning_and_are_decoded_together(open
     scheduler, decoder = opened()
     head = INSTRUCTIONS[0]
     requests = [Request((*head, n + 1), 5, Greedy(), shared=len(head)) for n in range(RUNNING)]
-    scheduler.submit(requests)
+    submit(scheduler, *requests)
     answers = [collected(request)[0] for request in requests]
     alone = len(head) + sum(1 + len(answer) for answer in answers)
     assert decoder.computed <= alone
@@ -241,7 +247,7 @@ def test_a_prompt_that_begins_like_the_last_one_computes_only_what_is_new(opened
     scheduler, decoder = opened()
     for end in (1, 2, 3):
         request = Request((*INSTRUCTIONS[0], end), choices=((1,),))
-        scheduler.submit([request])
+        submit(scheduler, request)
         collected(request)
     assert decoder.computed == len(INSTRUCTIONS[0]) + 3
 
@@ -251,7 +257,7 @@ def test_prompts_of_several_kinds_taking_turns_stay_computed(opened):
     for _ in range(3):
         for head in INSTRUCTIONS:
             request = Request((*head, 1), choices=((1,),))
-            scheduler.submit([request])
+            submit(scheduler, request)
             collected(request)
     assert decoder.computed == 3 * (len(INSTRUCTIONS[0]) + 1) + 2 * 3  # all once, then the last token of each again
 
@@ -264,7 +270,7 @@ def test_many_threads_get_their_own_answers(opened):
         for turn in range(10):
             prompt = (*INSTRUCTIONS[n % 3][: 5 * turn], n % VOCABULARY or 1, turn + 1)
             request = Request(prompt, 6, Greedy())
-            scheduler.submit([request])
+            submit(scheduler, request)
             if collected(request)[0] != answer_alone(prompt, 6)[0]:
                 wrong.append(prompt)
 
@@ -283,11 +289,11 @@ def test_a_cancelled_request_leaves_the_room_to_others(opened):
     )
     picker = Greedy()
     first = Request(endless, 50, picker)
-    scheduler.submit([first])
+    submit(scheduler, first)
     first.results.get(timeout=20)
     scheduler.cancel([first])
     other = Request((3, 4, 5), 50, Greedy())
-    scheduler.submit([other])
+    submit(scheduler, other)
     assert collected(other)[0] == answer_alone((3, 4, 5), 50)[0]
     assert picker.closed
     assert not any(decoder.held[KEPT:])
@@ -297,18 +303,18 @@ def test_a_broken_decoder_costs_the_requests_under_way_and_nothing_else(opened):
     scheduler, decoder = opened()
     decoder.broken = True
     request = Request((1, 2), 4, Greedy())
-    scheduler.submit([request])
+    submit(scheduler, request)
     with pytest.raises(Unavailable, match="broke"):
         collected(request)
     again = Request((1, 2), 4, Greedy())
-    scheduler.submit([again])
+    submit(scheduler, again)
     assert collected(again)[0] == answer_alone((1, 2), 4)[0]
 
 
 def test_what_can_never_fit_is_refused(opened):
     scheduler, _ = opened(50)
     request = Request(tuple([1] * 40), 20, Greedy())
-    scheduler.submit([request])
+    submit(scheduler, request)
     with pytest.raises(Refused, match="do not fit"):
         collected(request)
 
@@ -318,7 +324,7 @@ def test_after_closing_nothing_is_taken(opened):
     scheduler.close()
     assert decoder.closed
     with pytest.raises(Refused, match="closed"):
-        scheduler.submit([Request((1,), 1, Greedy())])
+        submit(scheduler, Request((1,), 1, Greedy()))
 
 
 # -- interactive before background
@@ -336,8 +342,8 @@ def test_the_background_stands_still_while_anything_else_is_computed(opened):
     scheduler, decoder = opened()
     background = [Request(prompt, 20, Turning(), terms=BACKGROUND) for prompt in PROMPTS[:3]]
     urgent = Request(PROMPTS[3], 10, Turning())
-    decoder.during[5] = lambda: scheduler.submit([urgent])
-    scheduler.submit(background)
+    decoder.during[5] = lambda: submit(scheduler, urgent)
+    submit(scheduler, *background)
     assert_same_as_each_alone([urgent, *background])
     kinds = [set(prompts_in(step)) for step in decoder.asked]
     assert kinds == [set(PROMPTS[:3])] * 6 + [{PROMPTS[3]}] * 10 + [set(PROMPTS[:3])] * 14
@@ -348,8 +354,8 @@ def test_whoever_waits_is_computed_before_all_that_the_background_waits_with(ope
     scheduler, decoder = opened(2000)
     background = [Request(prompt, 10, Turning(), terms=BACKGROUND) for prompt in PROMPTS[:20]]
     urgent = [Request(prompt, 3, Turning()) for prompt in PROMPTS[20 : 20 + HELD_BACK]]
-    decoder.during[4] = lambda: scheduler.submit(urgent)
-    scheduler.submit(background)
+    decoder.during[4] = lambda: submit(scheduler, *urgent)
+    submit(scheduler, *background)
     assert_same_as_each_alone([*urgent, *background])
     assert [prompts_in(step) for step in decoder.asked[:5]] == [PROMPTS[: RUNNING - HELD_BACK]] * 5
     # All of them start at once, and none of the others goes on.
@@ -360,8 +366,8 @@ def test_the_background_gives_up_its_cells_the_youngest_first_and_says_nothing_t
     scheduler, decoder = opened(100)
     background = [Request(prompt, 30, Turning(), terms=BACKGROUND) for prompt in PROMPTS[:3]]  # 96 cells
     urgent = Request(PROMPTS[3], 40, Turning())  # 42 cells: two of them must go
-    decoder.during[9] = lambda: scheduler.submit([urgent])
-    scheduler.submit(background)
+    decoder.during[9] = lambda: submit(scheduler, urgent)
+    submit(scheduler, *background)
     assert_same_as_each_alone([urgent])
     assert_same_as_each_alone(background)
     assert all(request.results.empty() for request in background)
@@ -379,7 +385,7 @@ def test_the_background_computes_little_at_a_time(opened):
     for terms, most in ((BACKGROUND, BACKGROUND_ROWS), (Terms(), 2 * BACKGROUND_ROWS + 1)):
         request = Request((*prompt, 1) if terms.background else (2, *prompt), 4, Greedy(), terms=terms)
         decoder.steps.clear()
-        scheduler.submit([request])
+        submit(scheduler, request)
         collected(request)
         assert max(map(len, decoder.steps)) == (most if terms.background else len(prompt) + 1)
 
@@ -389,7 +395,7 @@ def test_a_beginning_that_is_being_computed_is_not_computed_beside_it(opened):
     decoder.batch = 8
     head = INSTRUCTIONS[0]
     requests = [Request((*head, n + 1), 1, Greedy()) for n in range(5)]  # each asked by somebody else
-    scheduler.submit(requests)
+    submit(scheduler, *requests)
     assert_same_as_each_alone(requests)
     assert decoder.computed == len(head) + 5
 
@@ -401,8 +407,8 @@ def test_time_is_over_for_an_answer_under_way(opened):
     scheduler, decoder = opened()
     late = Request(PROMPTS[0], 50, Turning(), terms=Terms(timeout_s=3))
     other = Request(PROMPTS[1], 50, Turning(), terms=Terms(timeout_s=60))
-    decoder.during[0] = lambda: scheduler.submit([late, other])
-    scheduler.submit([Request((1, 2), 1, Greedy())])
+    decoder.during[0] = lambda: submit(scheduler, late, other)
+    submit(scheduler, Request((1, 2), 1, Greedy()))
     with pytest.raises(TimedOut, match="3 s"):
         collected(late)
     assert late.answered == answer_alone(PROMPTS[0], 3, Turning)[0]  # one step a second
@@ -425,8 +431,8 @@ def test_time_is_over_for_a_request_that_waits(opened):
     scheduler, decoder = opened(60)
     first = Request(PROMPTS[0], 50, Turning())
     late = Request(PROMPTS[1], 50, Timed(decoder), terms=Terms(timeout_s=5))
-    decoder.during[0] = lambda: scheduler.submit([late])
-    scheduler.submit([first])
+    decoder.during[0] = lambda: submit(scheduler, late)
+    submit(scheduler, first)
     with pytest.raises(TimedOut):
         collected(late)
     assert late.picker.closed_at == 5 + 1, "it had to wait for more than the step in progress"
@@ -440,8 +446,8 @@ def test_time_in_the_background_is_the_time_of_the_background(opened):
         Request(PROMPTS[0], 11, Turning(), terms=terms),
         Request(PROMPTS[1], 20, Turning(), terms=terms),
     )
-    decoder.during[3] = lambda: scheduler.submit([Request(PROMPTS[2], 80, Turning())])
-    scheduler.submit([enough, too_little])
+    decoder.during[3] = lambda: submit(scheduler, Request(PROMPTS[2], 80, Turning()))
+    submit(scheduler, enough, too_little)
     assert_same_as_each_alone([enough])
     with pytest.raises(TimedOut):
         collected(too_little)
@@ -452,7 +458,7 @@ def test_time_in_the_background_does_not_run_while_it_waits(opened):
     scheduler, decoder = opened(1000)
     terms = Terms(background=True, timeout_s=30)
     requests = [Request(prompt, 20, Turning(), terms=terms) for prompt in PROMPTS[: 3 * RUNNING]]
-    scheduler.submit(requests)
+    submit(scheduler, *requests)
     assert_same_as_each_alone(requests)
     assert decoder.clock > 30
 
@@ -470,8 +476,8 @@ def test_who_is_cancelled_is_woken_at_once_and_its_place_is_free_before_the_next
         assert go_on.wait(20)
 
     decoder.during[3] = held
-    with scheduler.under_way([first], terms):
-        scheduler.submit([other])
+    with Lanes([scheduler]).under_way([first], terms):
+        submit(scheduler, other)
         assert reached.wait(20)
         cancel.set()
         with pytest.raises(Unavailable, match="cancelled"):  # while the step is still being computed
@@ -488,13 +494,13 @@ def test_what_waits_is_cancelled_too_and_what_is_asked_afterwards(opened):
     terms = Terms(cancel=cancel)
     first, second = Request(PROMPTS[0], 50, Turning()), Request(PROMPTS[1], 50, Timed(decoder), terms=terms)
     decoder.during[3] = cancel.set
-    scheduler.submit([first])
-    with scheduler.under_way([second], terms), pytest.raises(Unavailable, match="cancelled"):
+    submit(scheduler, first)
+    with Lanes([scheduler]).under_way([second], terms), pytest.raises(Unavailable, match="cancelled"):
         collected(second)
     assert_same_as_each_alone([first])
     assert second.picker.closed_at == 4
     third = Request(PROMPTS[2], 50, Turning(), terms=terms)
-    with pytest.raises(Unavailable, match="cancelled"), scheduler.under_way([third], terms):
+    with pytest.raises(Unavailable, match="cancelled"), Lanes([scheduler]).under_way([third], terms):
         pytest.fail("it was taken")
     assert third.picker.closed
 
@@ -512,7 +518,7 @@ def test_a_call_may_have_many_more_requests_than_may_wait(opened):
             made.append(Request((n % 11 + 1, n // 11 % 11 + 1, n % 7 + 1), 2, Greedy(), terms=BACKGROUND))
             yield made[-1]
 
-    with scheduler.under_way(requests(), BACKGROUND) as submitted:
+    with Lanes([scheduler]).under_way(requests(), BACKGROUND) as submitted:
         assert_same_as_each_alone(submitted)
     assert len(made) == 1000
 
@@ -528,9 +534,9 @@ def full(opened):
         assert go_on.wait(20)
 
     decoder.during[0] = held
-    scheduler.submit([Request(PROMPTS[0], 50, Turning())])
+    submit(scheduler, Request(PROMPTS[0], 50, Turning()))
     assert reached.wait(20)
-    scheduler.submit([Request((1, 2), 2, Greedy()) for _ in range(WAITING_MOST)])
+    submit(scheduler, *(Request((1, 2), 2, Greedy()) for _ in range(WAITING_MOST)))
     yield scheduler, go_on
     go_on.set()
 
@@ -538,7 +544,7 @@ def full(opened):
 def test_waiting_for_room_ends_with_the_time(full):
     scheduler, _ = full
     with pytest.raises(TimedOut):
-        scheduler.submit([Request((1, 2), 2, Greedy(), terms=Terms(timeout_s=0))])
+        submit(scheduler, Request((1, 2), 2, Greedy(), terms=Terms(timeout_s=0)))
 
 
 def test_waiting_for_room_ends_when_cancelled(full):
@@ -546,7 +552,7 @@ def test_waiting_for_room_ends_when_cancelled(full):
     terms = Terms(cancel=Cancel())
     request = Request((1, 2), 2, Greedy(), terms=terms)
     threading.Timer(0.05, terms.cancel.set).start()
-    with pytest.raises(Unavailable, match="cancelled"), scheduler.under_way([request], terms):
+    with pytest.raises(Unavailable, match="cancelled"), Lanes([scheduler]).under_way([request], terms):
         pytest.fail("it was taken")
     assert request.picker.closed
 
@@ -557,14 +563,14 @@ def test_waiting_for_room_ends_when_the_model_is_closed(full):
     closing.start()
     threading.Timer(0.1, go_on.set).start()
     with pytest.raises(Refused, match="closed"):
-        scheduler.submit([Request((1, 2), 2, Greedy())])
+        submit(scheduler, Request((1, 2), 2, Greedy()))
     closing.join()
 
 
 def test_the_background_may_wait_while_others_find_room(full):
     scheduler, go_on = full
     request = Request((3, 4, 5), 2, Greedy(), terms=BACKGROUND)
-    scheduler.submit([request])
+    submit(scheduler, request)
     go_on.set()
     assert_same_as_each_alone([request])
 
@@ -576,7 +582,7 @@ def test_what_is_kept_can_be_cleared(opened):
     scheduler, decoder = opened()
     for _ in range(2):
         request = Request(INSTRUCTIONS[0], 1, Greedy())
-        scheduler.submit([request])
+        submit(scheduler, request)
         collected(request)
         assert any(decoder.held)
         scheduler.clear()
@@ -594,7 +600,7 @@ def test_what_is_in_use_is_cleared_with_its_last_user(opened):
 
     request = Request((*INSTRUCTIONS[0], 3), 30, Turning())
     decoder.during[10] = held
-    scheduler.submit([request])
+    submit(scheduler, request)
     assert reached.wait(20)
     clearing = threading.Thread(target=scheduler.clear)
     clearing.start()
@@ -603,7 +609,7 @@ def test_what_is_in_use_is_cleared_with_its_last_user(opened):
     assert_same_as_each_alone([request])
     again = Request(request.prompt, 1, Greedy())
     before = decoder.computed
-    scheduler.submit([again])
+    submit(scheduler, again)
     collected(again)
     assert decoder.computed == before + len(request.prompt)
 
@@ -612,11 +618,11 @@ def test_usage_is_what_was_done(opened):
     scheduler, decoder = opened()
     head = INSTRUCTIONS[0]
     requests = [Request((*head, 1, n), 5, Turning(), shared=len(head) + 1) for n in range(1, 4)]
-    scheduler.submit(requests)
+    submit(scheduler, *requests)
     for request in requests:
         collected(request)
     chosen = Request((*head, 2), choices=((1, 2, 3), (4,)))
-    scheduler.submit([chosen])
+    submit(scheduler, chosen)
     collected(chosen)
     usage = scheduler.usage()
     assert usage.prompt_tokens == 3 * (len(head) + 2) + len(head) + 1 + 2
@@ -670,7 +676,7 @@ def test_what_is_forced_together_is_what_is_forced_alone(calls, cells):
             Request(tuple(prompt), most, Echoing(), terms=Terms(background=background))
             for prompt, most, background in calls
         ]
-        scheduler.submit(requests)
+        submit(scheduler, *requests)
         for (prompt, most, _), request in zip(calls, requests, strict=True):
             tokens, finished = collected(request)
             assert (tokens, finished.reason) == echoed_alone(tuple(prompt), most)
@@ -684,7 +690,7 @@ def test_what_is_forced_together_is_what_is_forced_alone(calls, cells):
 def test_what_is_forced_costs_no_step_of_its_own(opened):
     scheduler, decoder = opened()
     request = Request((1, 2, 3), 40, Echoing())
-    scheduler.submit([request])
+    submit(scheduler, request)
     tokens, _ = collected(request)
     usage = scheduler.usage()
     assert usage.forced_tokens > usage.sampled_tokens > 1
@@ -699,7 +705,7 @@ def test_an_answer_that_is_forced_from_end_to_end_computes_nothing(opened, max_t
     scheduler, decoder = opened()
     picker = Echoing(whole=whole)
     request = Request((1, 2, 3), max_tokens, picker)
-    scheduler.submit([request])
+    submit(scheduler, request)
     assert collected(request) == (answer, Finished("stop" if len(answer) == 2 and whole else "length"))
     assert decoder.steps == []
     assert picker.closed
