@@ -32,7 +32,7 @@ check: install  ## formatting, lint, types
 	$(RUN) pyright
 
 test: check  ## check, then the tests (minutes, offline)
-	$(RUN) pytest
+	$(RUN) pytest -n auto --dist worksteal --durations 15
 
 test-long: check  ## the long ones too (tens of minutes; Ray is installed for them)
 	$(UV) sync --frozen --extra local --extra serve --extra eval --extra factors --extra ray --extra prices
