@@ -40,7 +40,12 @@ def chosen(pattern: str, rng: random.Random) -> str:
     """
     while match := CHOICE.search(pattern):
         pattern = pattern[: match.start()] + rng.choice(match[1].split("|")) + pattern[match.end() :]
-    return ARTICLE.sub(r"\1n", pattern)
+    return with_articles(pattern)
+
+
+def with_articles(text: str) -> str:
+    """ "a album" as "an album"."""
+    return ARTICLE.sub(r"\1n", text)
 
 
 def voiced(text: str, voice: Voice) -> str:
