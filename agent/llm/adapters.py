@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -75,6 +76,21 @@ def about(path: Path) -> About:
     return About(**{**body, "prompts": tuple(body["prompts"])})
 
 
+def drop_learned(folder: Path, cache: Path) -> list[str]:
+    """Remove every adapter that people's histories went into, what was merged with it, and the runs that made it."""
+    gone = [name for name, path in every(folder).items() if about(path).histories]
+    for name in gone:
+        for path in (folder / f"{name}.gguf", *cache.glob(f"*+{name}.*.gguf")):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(run_folder(folder, name), ignore_errors=True)
+    return gone
+
+
+def run_folder(folder: Path, name: str) -> Path:
+    """Where the run that makes an adapter keeps its checkpoint and its curve."""
+    return folder / f"{name}.run"
+
+
 def write(path: Path, tensors: Mapping[str, np.ndarray], about: About) -> None:
     """`tensors` ("blk.0.attn_q.weight.lora_a" …) as an adapter that llama.cpp reads. Whole or not at all."""
     import numpy as np
@@ -92,10 +108,11 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], about: About) -> None:
         _finish(writer)
 
 
-def merged(base: Path, adapter: Path, cache: Path, *, eight_bits: bool = False) -> Path:
+def merged(base: Path, adapter: Path, cache: Path, *, identity: str = "", eight_bits: bool = False) -> Path:
     """`base` with `adapter` added to its weights, made in `cache` once.
 
-    Weights are half floats, or blocks of eight bits where the processor's matrix unit reads those. Raises SetupError
+    `identity`: the SHA-256 that the adapter knows the weights by, where it is not that of `base` itself. `eight_bits`:
+    weights in blocks of eight bits, which a processor's matrix unit reads, rather than half floats. Raises SetupError
     when the adapter does not fit, OSError when `cache` cannot be written.
     """
     from agent.llm.weights import sha256
@@ -104,7 +121,8 @@ def merged(base: Path, adapter: Path, cache: Path, *, eight_bits: bool = False) 
     mark = sha256(adapter)[:12]
     made = cache / f"{base.stem.split('.')[0]}+{adapter.stem}.{kind}-{mark}.gguf"
     if not made.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        if about(adapter).base != (identity or sha256(base)):
+            raise SetupError(f"the adapter {str(adapter)!r} was trained for another model than {str(base)!r}")
         with _whole(made) as path:
             _merge(base, adapter, path, eight_bits=eight_bits)
     return made

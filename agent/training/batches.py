@@ -75,7 +75,9 @@ def pack(examples: Sequence[Tokens]) -> Pack:
     shortest = min(len(one.prompt) for one in examples)
     first = examples[0].prompt
     # At least one token of each prompt is its own: the one after which its answer comes.
-    same = next((at for at in range(shortest - 1) if any(one.prompt[at] != first[at] for one in examples)), shortest - 1)
+    same = next(
+        (at for at in range(shortest - 1) if any(one.prompt[at] != first[at] for one in examples)), shortest - 1
+    )
     tokens, positions, owner = list(first[:same]), list(range(same)), [-1] * same
     wanted, answers = [], []
     for number, one in enumerate(examples):

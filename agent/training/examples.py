@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agent.ask import chat_of, template_of
@@ -27,6 +27,8 @@ class Example:
     group: str = ""
     """The catalogue or kind that it comes from, for results by group."""
     language: Language = "en"
+    problems: Callable[[str], list[str]] | None = field(default=None, compare=False, repr=False)
+    """What the product's checks say of another answer; None where it is chosen."""
 
     def chat(self) -> list[Message]:
         """The very messages that the product sends."""
@@ -42,8 +44,8 @@ class Examples:
 
     def prompts(self) -> tuple[str, ...]:
         """Ids of the prompts that occur, with version and hash: an adapter is for these."""
-        kinds = {(one.prompt, one.language) for one in (*self.training, *self.held)}
-        return tuple(sorted(template_of(name, language).id for name, language in kinds))
+        everything = (*self.training, *self.held)
+        return tuple(sorted({template_of(one.prompt, one.language).id for one in everything}))
 
 
 def grams(texts: Iterable[str], n: int) -> Iterator[tuple[str, ...]]:

@@ -123,7 +123,7 @@ Progress = Callable[[Course], None]
 class Learner:
     """A run in `folder`, which may have begun before: what is kept there is gone on with.
 
-    `minutes`: the run is planned so that it takes about so long at most. Raises SetupError when `folder` holds a run
+    Raises SetupError when `folder` holds a run
     with another recipe or other examples.
     """
 
@@ -160,8 +160,15 @@ class Learner:
         self.course = Course(steps=0)
         self._resume()
 
+    @property
+    def device(self) -> str:
+        return str(self._model.device)
+
     def estimate(self, minutes: float | None = None) -> Estimate:
-        """Measure a few steps, undo them, and plan the run; a run that is gone on with keeps its plan."""
+        """Measure a few steps, undo them, and plan the run so that it takes about `minutes` at most.
+
+        A run that is gone on with keeps its plan.
+        """
         first = self._packed(self._training, self._recipe.seed)
         per_epoch = len(first)
         kept, moments = self._adapter(), deepcopy(self._optimiser.state_dict())
@@ -296,7 +303,9 @@ class Learner:
         with safe_open(path, "pt") as file:
             about = file.metadata()
             if about["mark"] != self._mark:
-                raise SetupError(f"{self._folder} holds a run with another recipe or other examples: name another folder")
+                raise SetupError(
+                    f"{self._folder} holds a run with another recipe or other examples: name another folder"
+                )
             tensors: dict[str, Any] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         course = json.loads(about["course"])
         self._before = course.pop("before")

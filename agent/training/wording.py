@@ -1,4 +1,4 @@
-"""Examples of wording facts: personas and reasons for invented people, in sentences of many plans, each of them checked.
+"""Examples of wording facts: personas and reasons for invented people, in sentences of many plans, all checked.
 
 The facts come from the product's own path: events are added up, what stands out becomes tags, and the portrait and
 the cases of those are what its prompts are filled with. What does not pass its checks is no example.
@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 from agent.ask import Ask
 from agent.features import kind_of, value_of
@@ -26,7 +26,7 @@ from agent.recommend.explain import Case, Explain, stars_en
 from agent.training.examples import Example, Examples, mixed
 from agent.training.grammar import Voice, chosen, filled, plans, sentence, usable, voiced
 from agent.training.worlds import Domain, Person, World, domains, material, person, traits, world
-from agent.types import Candidate, Item, Profile, Source, Tag
+from agent.types import Candidate, Item, Source, Tag
 
 PEOPLE = 8
 """People of one catalogue."""
@@ -115,13 +115,17 @@ def persona_example(known: Known, here: World, rng: random.Random, refused: Refu
     if not who.likes:
         return []
     facts = writing.facts_of(who, known.tally)
+
+    def problems(text: str) -> list[str]:
+        found = check(text, facts, Rules(writing.MAX_CHARS, "en"))
+        return found or writing.incomplete(text, who) or writing.clumsy(text, who)
+
     for _ in range(TRIES):
         text, used = persona(who, rng, held=held)
-        problems = check(text, facts, Rules(writing.MAX_CHARS, "en"))
-        problems = problems or writing.incomplete(text, who) or writing.clumsy(text, who) or repeats(text)
-        refused.note(used, text, problems)
-        if not problems:
-            return [Example("persona", writing.inputs_of(who), text, group=here.domain.noun)]
+        found = problems(text) or repeats(text)
+        refused.note(used, text, found)
+        if not found:
+            return [Example("persona", writing.inputs_of(who), text, group=here.domain.noun, problems=problems)]
     return []
 
 
@@ -203,7 +207,9 @@ def interests(who: writing.Portrait, rng: random.Random) -> list[str]:
 def theme(words: Sequence[str], rng: random.Random) -> str:
     quoted = listing([f"“{word}”" for word in words])
     if len(words) > 1:
-        return rng.choice((f"the themes {quoted}", f"the themes of {listing(words)}", f"themes such as {listing(words)}"))
+        return rng.choice(
+            (f"the themes {quoted}", f"the themes of {listing(words)}", f"themes such as {listing(words)}")
+        )
     return rng.choice((f"the theme {quoted}", f"the theme of {quoted}", f"{quoted} as a theme"))
 
 
@@ -229,15 +235,22 @@ def reason_examples(known: Known, here: World, rng: random.Random, refused: Refu
     noun = here.domain.noun
     found = []
     for case in cases(known, here, rng):
-        facts = explain.facts_of(case, "en", noun)
+        problems = partial(problems_of, case=case, domain=noun)
         for _ in range(TRIES):
             text, used = reason(case, noun, rng, held=held)
-            problems = check(text, facts, Rules(explain.MAX_CHARS, "en")) or explain.incomplete(text, case, "en")
-            refused.note(used, text, problems)
-            if not problems:
-                found.append(Example("reason", explain.inputs(case, "en", noun), text, group=noun))
+            why = problems(text)
+            refused.note(used, text, why)
+            if not why:
+                inputs = explain.inputs(case, "en", noun)
+                found.append(Example("reason", inputs, text, group=noun, problems=problems))
                 break
     return found
+
+
+def problems_of(text: str, case: Case, domain: str) -> list[str]:
+    """What the product's checks say of a reason."""
+    facts = explain.facts_of(case, "en", domain)
+    return check(text, facts, Rules(explain.MAX_CHARS, "en")) or explain.incomplete(text, case, "en")
 
 
 def cases(known: Known, here: World, rng: random.Random) -> list[Case]:

@@ -91,15 +91,18 @@ def names() -> dict[str, tuple[str, ...]]:
 @cache
 def domains() -> tuple[Domain, ...]:
     """Every kind of catalogue."""
-    known = {"noun", "held", "brands", "creatorless"}
     found = []
     for one in material("domains"):
-        lists = {key: tuple(one[key]) for key in ("acts", "categories", "titles")}
         own = {key: tuple(value) for key, value in one.items() if key in ("thing", "colour", "dish", "maker_word")}
         found.append(
             Domain(
-                **{key: one[key] for key in known & one.keys()},
-                **lists,
+                noun=one["noun"],
+                acts=tuple(one["acts"]),
+                categories=tuple(one["categories"]),
+                titles=tuple(one["titles"]),
+                held=one.get("held", False),
+                brands=one.get("brands", False),
+                creatorless=one.get("creatorless", False),
                 themes=tuple(one["themes"].split()),
                 years=tuple(one["years"]) if "years" in one else None,
                 scale={key: tuple(bounds) for key, bounds in one.get("scale", {}).items()},
@@ -132,7 +135,9 @@ def world(domain: Domain, seed: int) -> World:
     return World(domain, items, survey(items.values(), crowd))
 
 
-def item(id: str, name: str, domain: Domain, makers: Sequence[str], categories: Sequence[str], rng: random.Random) -> Item:
+def item(
+    id: str, name: str, domain: Domain, makers: Sequence[str], categories: Sequence[str], rng: random.Random
+) -> Item:
     """One entry of a catalogue."""
     attributes: dict[str, Value] = {}
     if not domain.creatorless:
@@ -203,7 +208,14 @@ def taste(world: World, rng: random.Random) -> Taste:
     """Some things that a person likes, some that they do not."""
     found = Counter(one for item in world.items.values() for one in traits(item))
     pull: dict[str, float] = {}
-    wanted = {"category": (1, 3), "creator": (0, 2), "decade": (0, 1), "word": (0, 2), "language": (0, 1), "price": (0, 1)}
+    wanted = {
+        "category": (1, 3),
+        "creator": (0, 2),
+        "decade": (0, 1),
+        "word": (0, 2),
+        "language": (0, 1),
+        "price": (0, 1),
+    }
     for kind, (least, most) in {**wanted, "minutes": (0, 1)}.items():
         known = sorted(one for one, count in found.items() if one.startswith(f"{kind}:") and count >= 3)
         for one in rng.sample(known, min(len(known), rng.randint(least, most))):
@@ -233,9 +245,7 @@ def person(world: World, seed: int) -> Person:
     return Person(name, tuple(events))
 
 
-def event(
-    number: int, who: str, item: Item, likes: Taste, domain: Domain, at: datetime, rng: random.Random
-) -> Event:
+def event(number: int, who: str, item: Item, likes: Taste, domain: Domain, at: datetime, rng: random.Random) -> Event:
     """What one person does with one item."""
     felt = likes.of(item) + likes.leniency + rng.gauss(0, 0.5)
     kind = rng.choice(domain.acts)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs PyTorch")
-pytest.importorskip("llama_cpp", reason="the engine that it is compared with")
-
 from agent.errors import SetupError
 from agent.llm.adapters import About, about, merged, write
+from agent.llm.weights import sha256
 from agent.training.batches import Tokens, pack
 from agent.training.learning import Course, Learner, Point, Recipe, curve
 from agent.training.llama import Llama, read
 from agent.training.parity import largest_difference, served
 
-RECIPE = Recipe(rank=4, alpha=8.0, rate=0.01, epochs=3, pack_tokens=120, pack_examples=4, check_every=4, patience=50, seed=3)
+pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="training needs PyTorch")
+
+RECIPE = Recipe(
+    rank=4, alpha=8.0, rate=0.01, epochs=3, pack_tokens=120, pack_examples=4, check_every=4, patience=50, seed=3
+)
 NUMBERS = (60, 64)
 HEAD = (1, 50, 51, 52, 53, 54)
 
@@ -52,6 +55,8 @@ def test_it_learns_what_it_was_not_shown(learned):
 
 
 def test_a_pack_is_its_examples_one_by_one(tiny):
+    import torch
+
     model = Llama(read(tiny), rank=4, alpha=8.0, seed=1)
     with torch.no_grad():
         for name, part in model.adapter.items():
@@ -69,13 +74,13 @@ def test_a_pack_is_its_examples_one_by_one(tiny):
 
 
 def test_computing_layers_again_gives_the_same_gradients(tiny):
+    import torch
+
     found = []
     for recompute in (False, True):
         model = Llama(read(tiny), rank=2, alpha=4.0, seed=1)
         one = pack(examples(2, 4))
-        logits = model.logits(
-            one.tokens, one.positions, torch.from_numpy(one.sees()), one.wanted, recompute=recompute
-        )
+        logits = model.logits(one.tokens, one.positions, torch.from_numpy(one.sees()), one.wanted, recompute=recompute)
         torch.nn.functional.cross_entropy(logits, torch.tensor(one.answers)).backward()
         found.append(model.adapter["blk.0.attn_q.weight.lora_b"].grad)
     assert found[0].abs().max() > 0
@@ -132,8 +137,10 @@ def test_a_time_limit_plans_fewer_steps(tiny, tmp_path):
 
 
 def test_llama_cpp_answers_as_it_was_trained(tiny, learned, tmp_path):
+    import torch
+
     adapter = tmp_path / "next.gguf"
-    write(adapter, learned.tensors, About("wording", "0", ("next.en@1-0",), RECIPE.alpha, RECIPE.rank))
+    write(adapter, learned.tensors, About("wording", sha256(tiny), ("next.en@1-0",), RECIPE.alpha, RECIPE.rank))
     made = merged(tiny, adapter, tmp_path / "cache")
     model = Llama(read(tiny), rank=RECIPE.rank, alpha=RECIPE.alpha)
     with torch.no_grad():
@@ -162,7 +169,10 @@ def test_an_adapter_of_another_model_is_refused(tiny, tmp_path):
         "blk.0.attn_q.weight.lora_a": np.zeros((2, 128), np.float32),
         "blk.0.attn_q.weight.lora_b": np.zeros((128, 2), np.float32),
     }
-    write(path, tensors, About("wording", "0", (), 4.0, 2))
+    write(path, tensors, About("wording", sha256(tiny), (), 4.0, 2))
+    with pytest.raises(SetupError, match="another model"):
+        merged(tiny, path, tmp_path)
+    write(path, {}, About("wording", "0", (), 4.0, 2))
     with pytest.raises(SetupError, match="another model"):
         merged(tiny, path, tmp_path)
 
@@ -176,7 +186,7 @@ def test_the_curve_is_a_picture_of_every_look():
 
 def test_eight_bit_weights_are_merged_too(tiny, learned, tmp_path):
     adapter = tmp_path / "next.gguf"
-    write(adapter, learned.tensors, About("wording", "0", (), RECIPE.alpha, RECIPE.rank))
+    write(adapter, learned.tensors, About("wording", sha256(tiny), (), RECIPE.alpha, RECIPE.rank))
     made = merged(tiny, adapter, tmp_path / "cache", eight_bits=True)
     for one in examples(12, 2)[:2]:
         assert int(served(made, one.prompt).argmax()) == one.answer[0]
