@@ -40,7 +40,6 @@ prompts_app = typer.Typer(help="The exact words that are sent to a model.", no_a
 models_app = typer.Typer(help="Which language model answers.", no_args_is_help=True)
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(models_app, name="models")
-Skills = Literal["wording", "reading", "judging"]
 keys_app = typer.Typer(help="Who may use the service: API keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
@@ -331,7 +330,7 @@ def chat(
 
 @app.command()
 def train(
-    skills: Annotated[list[Skills], typer.Argument(help="wording, reading, judging; one or several.")],
+    skills: Annotated[list[str], typer.Argument(help="wording, reading, judging; one or several.")],
     name: Annotated[str, typer.Option(help="What --llm calls the adapter: builtin+NAME; default: the skills.")] = "",
     base: Annotated[str, typer.Option(help="builtin or gguf:/path: the model that it is for.")] = "builtin",
     minutes: Annotated[float, typer.Option(help="How long it may take, about.", min=0.1)] = 60.0,
@@ -341,6 +340,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Another seed, other examples and another order.")] = 0,
     rank: Annotated[int, typer.Option(help="Size of the adapter.", min=1, max=256)] = 16,
     epochs: Annotated[int, typer.Option(help="How often each example is shown.", min=1)] = 2,
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Of the products with the base's weights; bfloat16 pays where the processor computes in it."),
+    ] = "float32",
     show_examples: Annotated[int, typer.Option("--show", help="Print so many examples; train nothing.", min=0)] = 0,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would take; train nothing.")] = False,
     home: Home = None,
@@ -352,7 +355,7 @@ def train(
 
     if find_spec("torch") is None and not show_examples:
         raise SetupError("training needs PyTorch: pip install '.[train]'")
-    chosen = tuple(dict.fromkeys(skills))
+    chosen = session.skills(skills)
     order = session.Order(
         skills=chosen,
         name=name or "-".join(chosen),
@@ -361,7 +364,7 @@ def train(
         held=held,
         minutes=minutes,
         measured=measured,
-        recipe=Recipe(rank=rank, alpha=2.0 * rank, epochs=epochs, seed=seed),
+        recipe=Recipe(rank=rank, alpha=2.0 * rank, epochs=epochs, seed=seed, precision=precision),
     )
     with opened(home) as rapport:
         if show_examples:

@@ -147,7 +147,7 @@ def _none(_: str, options: Options) -> LLM:
 BACKENDS = {
     "builtin": Backend("builtin or builtin+ADAPTER", _builtin),
     "gguf": Backend("gguf:/path/file.gguf or gguf:/path/file.gguf+ADAPTER", _gguf),
-    "hf": Backend("hf:OWNER/REPO:FILE", _hub),
+    "hf": Backend("hf:OWNER/REPO:FILE or hf:OWNER/REPO:FILE+ADAPTER", _hub),
     "openai": Backend("openai:MODEL or openai:http://host:port/v1#MODEL", _openai),
     "none": Backend("none", _none),
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from agent.errors import SetupError, UsageError
 from agent.llm.adapters import NAME, About, merged, run_folder, write
@@ -42,7 +42,7 @@ class Order:
     skills: tuple[Skill, ...]
     name: str
     base: str = "builtin"
-    """builtin or gguf:/path: the model that the adapter is for."""
+    """builtin, gguf:/path or hf:OWNER/REPO:FILE: the model that the adapter is for."""
     count: int | None = None
     """Examples of each skill; None = COUNTS."""
     held: int | None = None
@@ -147,17 +147,25 @@ def made(rapport: Rapport, skill: Skill, order: Order) -> Examples:
     return found
 
 
+def skills(names: Sequence[str]) -> tuple[Skill, ...]:
+    """The skills that `names` name, each once. Raises UsageError."""
+    known = get_args(Skill)
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"{unknown[0]!r} is no skill; there are {', '.join(known)}")
+    return tuple(skill for skill in known if skill in names)
+
+
 def base_of(spec: str, settings: Settings) -> tuple[Path, str]:
     """The file of the served weights, and the SHA-256 that adapters know them by."""
-    from agent.llm.weights import BUILTIN_SHA256, builtin, local, sha256
+    from agent.llm.weights import BUILTIN_SHA256, builtin, hub, local, sha256
 
     kind, _, path = spec.partition(":")
     if kind == "builtin" and not path:
         return builtin(settings.cache), BUILTIN_SHA256
-    if kind == "gguf" and path:
-        found = local(path)
+    if kind in ("gguf", "hf") and path:
+        found = local(path) if kind == "gguf" else hub(path)
         return found, sha256(found)
-    raise UsageError(f"{spec!r} is no model that an adapter can be trained for: builtin or gguf:/path/file.gguf")
+    raise UsageError(f"{spec!r} is no model that an adapter can be trained for: builtin, gguf:/path/file.gguf or hf:OWNER/REPO:FILE")
 
 
 def prepared(
