@@ -49,7 +49,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     """Steps between looks at what is held back; after each, a checkpoint is kept."""
     check_packs: int = Field(default=8, ge=1)
     """How many packs of it are looked at."""
-    patience: int = Field(default=4, ge=1)
+    patience: int = Field(default=6, ge=1)
     """Looks in a row without a better one after which it stops."""
     seed: int = 0
     recompute: bool = False

@@ -165,7 +165,9 @@ def base_of(spec: str, settings: Settings) -> tuple[Path, str]:
     if kind in ("gguf", "hf") and path:
         found = local(path) if kind == "gguf" else hub(path)
         return found, sha256(found)
-    raise UsageError(f"{spec!r} is no model that an adapter can be trained for: builtin, gguf:/path/file.gguf or hf:OWNER/REPO:FILE")
+    raise UsageError(
+        f"{spec!r} is no model that an adapter can be trained for: builtin, gguf:/path/file.gguf or hf:OWNER/REPO:FILE"
+    )
 
 
 def prepared(

@@ -18,6 +18,7 @@ from agent.settings import Settings
 from agent.training import session
 from agent.training.learning import Recipe
 from agent.training.session import Order
+from agent.types import Event, Item
 from agent.wiring import Rapport, open_model
 
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="training needs PyTorch")
@@ -128,6 +129,16 @@ def test_who_is_forgotten_takes_along_what_was_learned_from_histories(tiny, sett
     assert drop_learned(settings.adapters_folder, settings.cache) == ["judge"]
     assert sorted(path.name for path in settings.adapters_folder.iterdir()) == ["words.gguf"]
     assert [path.name for path in settings.cache.iterdir()] == [kept.name]
+
+
+def test_forgetting_a_person_does_that_and_keeps_what_was_made_up(tiny, settings):
+    write_empty(settings, "judge", tiny, histories=True)
+    write_empty(settings, "words", tiny)
+    with Rapport(settings.model_copy(update={"llm": "none"})) as rapport:
+        rapport.store.add_items([Item("a", "A Tale")])
+        rapport.store.add_events([Event(1, "ann", "a", "like")])
+        rapport.forget("ann")
+    assert [path.name for path in settings.adapters_folder.glob("*.gguf")] == ["words.gguf"]
 
 
 def write_empty(settings: Settings, name: str, base: Path, *, prompts=(), histories: bool = False) -> None:
