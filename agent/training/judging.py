@@ -40,6 +40,8 @@ class Moment:
     user: str
     before: tuple[Event, ...]
     liked: str
+    later: frozenset[str]
+    """What they came to like after it: no wrong answer."""
 
 
 def examples(rapport: Rapport, count: int, held: int, seed: int) -> Examples:
@@ -73,11 +75,14 @@ def moments(store: Store, user: str) -> list[Moment]:
     for place, event in enumerate(events):
         met.setdefault(event.item, place)
     found = []
+    later: set[str] = set()
     for place in range(len(events) - 1, FEWEST_EVENTS - 2, -1):
         event = events[place]
         # What was met before is no discovery, and its receipts would give the answer away.
         if met[event.item] == place and pleased(event):
-            found.append(Moment(user, tuple(events[:place]), event.item))
+            found.append(Moment(user, tuple(events[:place]), event.item, frozenset(later)))
+        if pleased(event):
+            later.add(event.item)
         if len(found) == PER_PERSON:
             break
     return found
@@ -98,8 +103,8 @@ def question(rapport: Rapport, moment: Moment, rng: random.Random) -> Example | 
         return None
     profile = profile_of(rapport, moment)
     query = Query(moment.user, n=10)
-    candidates = recommender.retrieve(query, profile, moment.before)[: len(LETTERS)]
-    hard = [one.item for one in candidates if one.item.id != moment.liked]
+    candidates = recommender.retrieve(query, profile, moment.before)
+    hard = [one.item for one in candidates if one.item.id not in {moment.liked, *moment.later}]
     size = min(rng.randint(*OPTIONS), len(hard) + 1)
     if size < OPTIONS[0]:
         return None

@@ -61,6 +61,20 @@ def test_the_other_options_were_not_had(rapport, made):
         assert not {text for text in texts if any(text.startswith(f"{had} (") for had in one.inputs["recent"])}
 
 
+def test_what_they_liked_later_is_no_wrong_answer(rapport):
+    import random
+
+    seen = 0
+    for user in rapport.store.users():
+        for moment in judging.moments(rapport.store, user):
+            one = judging.question(rapport, moment, random.Random(1))
+            assert one is not None
+            later = {rapport.store.items([item])[item].title for item in moment.later}
+            seen += len(later)
+            assert not [each for each in one.inputs["options"] if each["text"].split(" (")[0] in later]
+    assert seen
+
+
 def test_letters_are_in_no_order_of_the_answer(rapport):
     answers = [one.answer for one in judging.examples(rapport, 60, 6, 2).training]
     assert len(set(answers)) > 5
