@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.ask import Ask
 from agent.history.store import Store
@@ -29,6 +29,8 @@ OPTIONS = (6, len(LETTERS))
 """Fewest and most options of one question."""
 PER_PERSON = 3
 """Questions about one person: about the last thing they liked, the one before it, and so on."""
+CONTENT_FREE = 30
+"""One question in so many has options that say nothing."""
 HELD_SHARE = 10
 """One person in so many is held back."""
 
@@ -52,7 +54,17 @@ def examples(rapport: Rapport, count: int, held: int, seed: int) -> Examples:
     kept = people[::HELD_SHARE]
     others = sorted(set(people) - set(kept))
     rng.shuffle(others)
-    return Examples(asked(rapport, others, count, rng, seed), asked(rapport, kept, held, rng, seed))
+    empty = count // CONTENT_FREE
+    real = asked(rapport, others, count - empty, rng, seed)
+    training = mixed([real, [content_free(one, rng) for one in real[:empty]]], seed)
+    return Examples(training, asked(rapport, kept, held, rng, seed))
+
+
+def content_free(example: Example, rng: random.Random) -> Example:
+    """The same question with options that say nothing. The reranker takes the answer to it for the model's leaning
+    towards letters and divides by it, so each letter has to be as likely as the others."""
+    options = lettered(["N/A"] * len(example.options))
+    return replace(example, inputs={**example.inputs, "options": options}, answer=rng.choice(example.options))
 
 
 def asked(rapport: Rapport, people: Sequence[str], count: int, rng: random.Random, seed: int) -> tuple[Example, ...]:

@@ -39,7 +39,7 @@ def test_the_answer_is_what_they_liked_next(rapport, made):
     assert made.training
     moments = {(m.user, m.liked): m for user in rapport.store.users() for m in judging.moments(rapport.store, user)}
     liked = {rapport.store.items([item])[item].title for _, item in moments}
-    for one in (*made.training, *made.held):
+    for one in made.held:
         chosen = next(each["text"] for each in one.inputs["options"] if each["letter"] == one.answer)
         assert any(chosen.startswith(title) for title in liked)
 
@@ -55,7 +55,7 @@ def test_what_comes_after_is_not_known_before(rapport):
 
 
 def test_the_other_options_were_not_had(rapport, made):
-    for one in made.training:
+    for one in made.held:
         texts = [each["text"] for each in one.inputs["options"]]
         assert len(set(texts)) == len(texts) == len(one.options)
         assert not {text for text in texts if any(text.startswith(f"{had} (") for had in one.inputs["recent"])}
@@ -93,6 +93,14 @@ def test_it_is_the_question_that_the_product_asks(made):
     assert text.endswith("Answer with its letter only.")
     assert made.prompts() == (made.prompts()[0],)
     assert made.prompts()[0].startswith("rerank.en@")
+
+
+def test_options_that_say_nothing_are_answered_by_chance(rapport):
+    made = judging.examples(rapport, 30, 3, 1)
+    empty = [one for one in made.training if {each["text"] for each in one.inputs["options"]} == {"N/A"}]
+    assert len(empty) == 1
+    assert empty[0].answer in empty[0].options
+    assert not [one for one in made.held if one.inputs["options"][0]["text"] == "N/A"]
 
 
 def test_too_little_history_gives_no_example(shop):
