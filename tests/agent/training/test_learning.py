@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,6 +155,34 @@ def test_llama_cpp_answers_as_it_was_trained(tiny, learned, tmp_path):
     assert sure == [one.answer[0] for one in unseen]
     assert len(set(sure)) == 2
     assert [int(served(tiny, prompt).argmax()) for prompt in prompts] != sure
+
+
+def test_llama_cpp_loads_the_file_beside_the_base(tiny, learned, tmp_path):
+    """Nobody has to merge: the file is llama.cpp's own format."""
+    from agent.llm.decoder import Row
+    from agent.llm.native import Native, library
+
+    adapter = tmp_path / "next.gguf"
+    write(adapter, learned.tensors, About("wording", sha256(tiny), (), RECIPE.alpha, RECIPE.rank))
+    c, native = library(), Native(tiny, gpu_layers=0, repack=False)
+    context = native.context(cells=256, threads=1)
+    prompt = examples(12, 2)[0].prompt
+    try:
+        loaded = c.llama_adapter_lora_init(native._model, str(adapter).encode())
+        assert loaded
+        one = (c.llama_adapter_lora_p_ctypes * 1)(loaded)
+        assert c.llama_set_adapters_lora(context._context, one, 1, (ctypes.c_float * 1)(1.0)) == 0
+        rows = [Row(token, place, 0, place == len(prompt) - 1) for place, token in enumerate(prompt)]
+        (logits,) = context.decode(rows)
+        beside = np.array(logits, np.float64)
+    finally:
+        context.close()
+        native.close()
+    beside -= beside.max() + np.log(np.exp(beside - beside.max()).sum())
+    within = served(merged(tiny, adapter, tmp_path / "cache"), prompt)
+    likely = np.argsort(within)[-20:]
+    assert np.abs(beside - within)[likely].max() < 0.05
+    assert int(beside.argmax()) == examples(12, 2)[0].answer[0]
 
 
 def test_an_adapter_says_what_it_is(tmp_path, learned):
