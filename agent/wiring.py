@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any, Literal, Self, TypeVar, overload
 
 from agent.chat.conversation import Chat
-from agent.chat.guided import Desk
+from agent.chat.guided import Means
 from agent.chat.memory import Memory
 from agent.chat.titles import Titles
 from agent.chat.understand import Understand
@@ -363,8 +363,8 @@ class Rapport:
         understand = Understand(
             Titles(self.store.all_items(), self.everything), Catalogue.of(self.store.all_items()), self.store.items
         )
-        desk = Desk(self.store, self.recommend, self.explain, self.everything, self.domain)
-        return Chat(desk, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
+        means = Means(self.store, self.recommend, self.explain, self.everything, self.domain)
+        return Chat(means, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
 
     @part
     def _neighbours(self) -> Near | None:

@@ -9,26 +9,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from agent.ask import Ask
 from agent.chat import phrases
-from agent.chat.guided import Desk, Guided, Turn
+from agent.chat.guided import Guided, Means, Turn
 from agent.chat.memory import Body, Card, Exchange, InForce, Learned, Memory, card, receipts, saved
+from agent.chat.noting import Verdict, as_event, note
 from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
-from agent.chat.parts import Cards, Chip, ChipKind, Done, Part, Question, Understood, Words
+from agent.chat.parts import Cards, Chip, Done, Part, Question, Understood, Words
 from agent.chat.phrases import say
 from agent.chat.understand import Context, Taste, Understand, Understanding, language_of
 from agent.chat.wishes import Wish, shown
-from agent.errors import UnknownItem, UsageError
-from agent.history.store import event_id
+from agent.errors import UsageError
 from agent.labels import label
 from agent.llm.base import LLM
 from agent.recommend.catalogue import plain
-from agent.types import Event, EventKind, Item, Language, Recommendation, Source, TagEdit
+from agent.types import Event, Language, Recommendation, Source, TagEdit
 
-SOURCE = "chat"
-"""Of events: said in a conversation."""
 MOST_TEXT = 2_000
 """Characters of a message that are read."""
 MOST_ID = 200
@@ -36,9 +33,6 @@ BUTTON = ""
 """What stands in place of a message where a button was pressed."""
 TOLD = 60
 """Items shown lately that are not shown again."""
-KINDS: dict[str, EventKind] = {"liked": "like", "disliked": "dislike", "seen": "review"}
-"""To know something is not to like it, so it becomes a review without stars: its words decide."""
-Verdict = Literal["liked", "disliked", "seen"]
 Driver = Callable[[Turn], Iterator[Part]]
 
 
@@ -46,7 +40,7 @@ Driver = Callable[[Turn], Iterator[Part]]
 class Chat:
     """Conversations with everybody, over one opened home."""
 
-    desk: Desk
+    means: Means
     understand: Understand
     memory: Memory
     llm: LLM
@@ -73,14 +67,14 @@ class Chat:
         context, last = self._context(earlier)
         body = Body(ended="aborted")
         number = self.memory.keep(user, conversation, now, text, body)
-        found = self.understand(text, context, Ask(self.llm, self.desk.store.log_call, user), self._language(earlier))
+        found = self.understand(text, context, Ask(self.llm, self.means.store.log_call, user), self._language(earlier))
         found = self._chosen(text, found, last)
         chips = self._learn(user, conversation, number, text, now, found, body, earlier)
         turn = self._turn(user, conversation, number, text, now, found, chips, earlier, n)
         body.intent, body.by = found.intent, found.by
         body.chips = [{"kind": one.kind, "text": one.text, "key": one.key} for one in chips]
         try:
-            for part in (self.driver or Guided(self.desk))(turn):
+            for part in (self.driver or Guided(self.means))(turn):
                 self._remember(part, body)
                 yield part
             in_force = [self.chip(one, found.language) for one in turn.in_force]
@@ -110,11 +104,7 @@ class Chat:
     ) -> Event:
         """Write down what a person says of an item by a button. `conversation`: where it was pressed, so that `undo`
         there takes it back. Raises UnknownItem."""
-        known = self.desk.store.item(item)
-        if known is None or not known.title:
-            raise UnknownItem(f"no item has the id {item!r}")
-        event = self._event(user, Opinion(item, verdict, ""), self.now())
-        self.desk.store.add_events([event])
+        event, known = note(self.means.store, user, item, verdict, self.now())
         if last := self.memory.turns(user, conversation, 1):
             said = say(verdict, language, what=phrases.named([known], language))
             body = Body(intent="tell", chips=[{"kind": verdict, "text": said, "key": item}])
@@ -133,7 +123,7 @@ class Chat:
 
     def shown_again(self, cards: Sequence[Card]) -> list[Recommendation]:
         """What was shown, with the items as they are in the catalogue now; without those that are gone."""
-        items = self.desk.store.items([one.item for one in cards])
+        items = self.means.store.items([one.item for one in cards])
         return [
             Recommendation(
                 rank=one.rank,
@@ -155,7 +145,7 @@ class Chat:
         return self.memory.rows.known(user)
 
     def chip(self, one: InForce, language: Language) -> Chip:
-        titles = {id: item.title for id, item in self.desk.store.items(one.wish.like).items()}
+        titles = {id: item.title for id, item in self.means.store.items(one.wish.like).items()}
         return Chip("wish", shown(one.wish, language, titles), one.wish.slot, one.quote, one.expires)
 
     # what was going on
@@ -167,7 +157,7 @@ class Chat:
         focus = tuple(last.focus) if last else ()
         if last and last.choices:
             shown_ids = tuple(last.choices)
-        about = self.desk.store.items(focus or shown_ids)
+        about = self.means.store.items(focus or shown_ids)
         asked = bool(last and (last.asked or last.choices))
         return Context(shown_ids, focus, tuple(about.values()), asked), last
 
@@ -221,7 +211,7 @@ class Chat:
             told=list(dict.fromkeys(told))[-TOLD:],
             card_of=cards,
             asked=[one.body.asked for one in earlier if one.body.asked],
-            known=len(self.desk.store.events(user)),
+            known=len(self.means.store.events(user)),
             noted=[one.text for one in chips if one.kind in ("liked", "disliked", "seen", "taste")],
             taken_back=[one.text for one in chips if one.kind == "undone"],
             n=n,
@@ -257,14 +247,24 @@ class Chat:
                 return [Chip("undone", self.chip(one, found.language).text, one.wish.slot) for one in gone]
             return [Chip("undone", one) for one in self._undo(user, conversation, earlier, now)]
         said = [one for one in found.opinions if one.sure] if not found.unclear else []
-        items = self.desk.store.items([one.item for one in said])
+        items = self.means.store.items([one.item for one in said])
+        said = [one for one in said if one.item in items]
         chips = [
-            Chip(one.stance, self._said(one.stance, items[one.item], found.language), one.item, one.quote)
+            Chip(
+                one.stance,
+                say(one.stance, found.language, what=phrases.named([items[one.item]], found.language)),
+                one.item,
+                one.quote,
+            )
             for one in said
-            if one.item in items and one.stance in ("liked", "disliked", "seen")
+            if one.stance in ("liked", "disliked", "seen")
         ]
-        events = [self._event(user, one, now) for one in said if one.item in items]
-        self.desk.store.add_events(events)
+        events = [
+            as_event(user, one.item, one.stance, now, one.quote)
+            for one in said
+            if one.stance in ("liked", "disliked", "seen")
+        ]
+        self.means.store.add_events(events)
         chips += [self._stated(user, one, now, found.language) for one in found.tastes]
         self._clear_way(user, found, body.learned, now)
         for wish in found.wishes:
@@ -277,17 +277,10 @@ class Chat:
         body.learned.slots = [one.slot for one in found.wishes]
         return chips
 
-    def _event(self, user: str, one: Opinion, now: datetime) -> Event:
-        kind = KINDS[one.stance]
-        return Event(event_id(user, one.item, kind, now), user, one.item, kind, None, one.quote, now, SOURCE)
-
-    def _said(self, stance: ChipKind | str, item: Item, language: Language) -> str:
-        return say(stance, language, what=phrases.named([item], language))
-
     def _stated(self, user: str, one: Taste, now: datetime, language: Language) -> Chip:
         """A taste becomes a stated tag, which no model overrides."""
         name = label(one.feature, language)
-        self.desk.store.add_edit(TagEdit(user, name, one.feature, "add", one.polarity, now))
+        self.means.store.add_edit(TagEdit(user, name, one.feature, "add", one.polarity, now))
         return Chip("taste", say("liked" if one.polarity > 0 else "disliked", language, what=name), name, one.quote)
 
     def _clear_way(self, user: str, found: Understanding, learned: Learned, now: datetime) -> None:
@@ -318,10 +311,10 @@ class Chat:
         if turn is None:
             return []
         learned = turn.body.learned
-        self.desk.store.remove_events(user, learned.events)
-        for edit in self.desk.store.edits(user):
+        self.means.store.remove_events(user, learned.events)
+        for edit in self.means.store.edits(user):
             if edit.name in learned.tags:
-                self.desk.store.remove_edit(user, edit.name, edit.feature)
+                self.means.store.remove_edit(user, edit.name, edit.feature)
         self.memory.revoke(user, learned.slots, now)
         self.memory.restore(user, conversation, learned.before)
         turn.body.undone = True

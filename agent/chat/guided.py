@@ -53,7 +53,7 @@ class Recommend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Means:
     """What a conversation needs of the rest."""
 
     store: Store
@@ -104,7 +104,7 @@ class Turn:
 class Guided:
     """turn -> parts."""
 
-    desk: Desk
+    means: Means
 
     def __call__(self, turn: Turn) -> Iterator[Part]:
         plans = {
@@ -166,12 +166,12 @@ class Guided:
 
     def _compare(self, turn: Turn) -> Iterator[Part]:
         language = turn.language
-        items = list(self.desk.store.items(turn.found.meant[:2]).values())
+        items = list(self.means.store.items(turn.found.meant[:2]).values())
         if len(items) < 2:
-            yield Words(say("compare_none", language, domain=self.desk.domain))
+            yield Words(say("compare_none", language, domain=self.means.domain))
             return
         turn.focus += [one.id for one in items]
-        yield Words(phrases.compared(items, self.desk.domain, language))
+        yield Words(phrases.compared(items, self.means.domain, language))
         cards = [card for one in items if (card := turn.card_of.get(one.id) or self._explained(turn, one.id))]
         yield Cards(tuple(cards), False, Provenance())
 
@@ -185,7 +185,7 @@ class Guided:
         yield from self._list(turn, min(turn.n, AFTER_TELLING))
 
     def _chat(self, turn: Turn) -> Iterator[Part]:
-        language, domain = turn.language, self.desk.domain
+        language, domain = turn.language, self.means.domain
         if THANKS.search(turn.text):
             yield Words(say("thanks", language))
         elif BYE.search(turn.text):
@@ -203,7 +203,7 @@ class Guided:
     # steps
 
     def _which(self, turn: Turn) -> Iterator[Part]:
-        items = self.desk.store.items(turn.found.unclear)
+        items = self.means.store.items(turn.found.unclear)
         turn.choices += list(items)
         turn.focus += list(items)
         options = tuple(plain(one.title, 80) for one in items.values())
@@ -219,7 +219,7 @@ class Guided:
         rest = [one for one in turn.in_force if not one.wish.like]
         said = listing([shown(one.wish, language) for one in rest], language)
         if alike:
-            what = phrases.named(list(self.desk.store.items(alike).values()), language)
+            what = phrases.named(list(self.means.store.items(alike).values()), language)
             return say("more_with", language, what=what, rest=said) if said else say("more", language, what=what)
         if said:
             return say("fits", language, what=said)
@@ -249,7 +249,7 @@ class Guided:
 
     def _recommended(self, turn: Turn, wishes: Sequence[Wish], n: int, without: Sequence[str]) -> Answer:
         surprise = next((one.surprise for one in wishes if one.surprise is not None), SURPRISE)
-        return self.desk.recommend(
+        return self.means.recommend(
             turn.user,
             n,
             words=" ".join(one.words for one in wishes if one.words),
@@ -267,7 +267,7 @@ class Guided:
             return
         conditions = [one.wish.condition for one in turn.in_force if one.wish.condition]
         known = set(turn.asked) | {SLOTS[one.field] for one in conditions if one.field in SLOTS}
-        items = self.desk.store.items(self.desk.popular[:CANDIDATES]).values()
+        items = self.means.store.items(self.means.popular[:CANDIDATES]).values()
         left = [one for one in items if all(matches(one, condition) for condition in conditions)]
         asking = question.best(left, known, turn.language)
         if asking:
@@ -276,12 +276,12 @@ class Guided:
 
     def _explained(self, turn: Turn, item: str) -> Recommendation | None:
         try:
-            return self.desk.explain(turn.user, item)
+            return self.means.explain(turn.user, item)
         except (UnknownUser, UnknownItem):
             return None
 
     def _titles(self, ids: Sequence[str]) -> dict[str, str]:
-        return {id: item.title for id, item in self.desk.store.items(ids).items()}
+        return {id: item.title for id, item in self.means.store.items(ids).items()}
 
 
 SLOTS = {"categories": "category", "year": "decade", "language": "language"}

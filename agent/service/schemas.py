@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from agent.chat.conversation import MOST_ID, MOST_TEXT, Verdict
+from agent.chat.conversation import MOST_ID, MOST_TEXT
+from agent.chat.noting import Verdict
 from agent.chat.parts import ChipKind
 from agent.chat.understand import Intent
 from agent.history.text import ID, TEXT, TITLE, clean_id
@@ -283,7 +284,7 @@ class Chip(BaseModel):
 
     kind: ChipKind
     text: str
-    key: str = Field(description="wish: its slot. liked, disliked, seen: the item. taste: the tag.")
+    key: str = Field(description="wish: its slot. liked, disliked, seen, not_interested: the item. taste: the tag.")
     quote: str = Field(description="The person's own words that it rests on.")
     expires: str | None
 
