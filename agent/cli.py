@@ -398,15 +398,18 @@ def serve(
     rate: Annotated[int, typer.Option(help="Requests a minute for each key.", min=1)] = 600,
     threads: Annotated[int, typer.Option(help="Requests computed at a time.", min=1, max=16)] = 8,
     patience: Annotated[float, typer.Option(help="Seconds that anybody waits for an answer.", min=1)] = 60.0,
+    user_header: Annotated[
+        str, typer.Option(help="For /v1: a header that names the person, from keys of scope proxy.")
+    ] = "",
     home: Home = None,
     llm: Llm = None,
 ) -> None:
-    """HTTP API, MCP and metrics, until it is stopped."""
+    """HTTP API, an OpenAI-compatible endpoint, MCP and metrics, until it is stopped."""
     needs_service()
     from agent.service import run
     from agent.service.config import Config
 
-    config = Config(host, port, tuple(name or ()), rate, threads, patience_s=patience)
+    config = Config(host, port, tuple(name or ()), user_header, rate, threads, patience_s=patience)
     run.serve(load(home=home, llm=llm), config, show.told)
 
 

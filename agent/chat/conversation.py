@@ -117,6 +117,15 @@ class Chat:
         """Take back what the last turn that learned something wrote down; returns that in words."""
         return self._undo(user, conversation, self.memory.turns(user, conversation), self.now())
 
+    def rewind(self, user: str, conversation: str, number: int) -> None:
+        """Take back what the turns after this one taught, newest first, and drop them."""
+        turns = self.memory.turns(user, conversation, None)
+        beyond = [one for one in turns if one.number > number]
+        while any(one.body.learned and not one.body.undone for one in beyond):
+            self._undo(user, conversation, beyond, self.now())
+        if beyond:
+            self.memory.drop(user, conversation, number)
+
     def history(self, user: str, conversation: str) -> list[Exchange]:
         """Every turn, oldest first."""
         return self.memory.turns(user, conversation, None)
