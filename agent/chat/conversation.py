@@ -31,6 +31,10 @@ MOST_TEXT = 2_000
 MOST_ID = 200
 BUTTON = ""
 """What stands in place of a message where a button was pressed."""
+TURNS_LED = 4
+"""Earlier exchanges that a model which leads the turn is shown."""
+MOST_CHIPS = 8
+"""Things written down of one message at most, where a model proposes them."""
 TOLD = 60
 """Items shown lately that are not shown again."""
 Driver = Callable[[Turn], Iterator[Part]]
@@ -71,16 +75,18 @@ class Chat:
         found = self._chosen(text, found, last)
         chips = self._learn(user, conversation, number, text, now, found, body, earlier)
         turn = self._turn(user, conversation, number, text, now, found, chips, earlier, n)
+        turn.remember = lambda taste, likes: self._remembered(user, text, taste, likes, found, chips, body, now)
+        turn.steer = lambda words: self._steered(user, conversation, number, text, words, found, chips, body, now)
         body.intent, body.by = found.intent, found.by
-        body.chips = [{"kind": one.kind, "text": one.text, "key": one.key} for one in chips]
         try:
             for part in (self.driver or Guided(self.means))(turn):
                 self._remember(part, body)
                 yield part
-            in_force = [self.chip(one, found.language) for one in turn.in_force]
+            in_force = [self.chip(one, found.language) for one in self.memory.wishes(user, now)]
             yield Understood(found.intent, found.by, tuple(chips), tuple(in_force))
             body.ended = "done"
         finally:
+            body.chips = [{"kind": one.kind, "text": one.text, "key": one.key} for one in chips]
             body.focus, body.choices = list(turn.focus), list(turn.choices)
             if turn.choices and found.unclear:
                 body.opinion, body.quote = self._doubtful(text, found)
@@ -224,7 +230,57 @@ class Chat:
             noted=[one.text for one in chips if one.kind in ("liked", "disliked", "seen", "taste")],
             taken_back=[one.text for one in chips if one.kind == "undone"],
             n=n,
+            history=[(one.text, one.body.words) for one in earlier if one.text][-TURNS_LED:],
         )
+
+    def _remembered(
+        self,
+        user: str,
+        text: str,
+        taste: str,
+        likes: bool,
+        found: Understanding,
+        chips: list[Chip],
+        body: Body,
+        now: datetime,
+    ) -> str:
+        """A driver's word for a lasting taste, written down if the message itself says so; "" otherwise."""
+        heard = self.understand.taste(taste)
+        said = attitude(text)
+        if heard is None or taste.casefold() not in text.casefold() or len(chips) >= MOST_CHIPS:
+            return ""
+        if said in ("liked", "disliked") and (said == "liked") != likes:
+            return ""
+        if any(one.feature == heard.feature for one in found.tastes):
+            # The rules have understood it: what they wrote down stands.
+            return ""
+        one = self._stated(user, replace(heard, polarity=1 if likes else -1, quote=text[:200]), now, found.language)
+        if one.key not in body.learned.tags:
+            chips.append(one)
+            body.learned.tags.append(one.key)
+        return one.text
+
+    def _steered(
+        self,
+        user: str,
+        conversation: str,
+        number: int,
+        text: str,
+        words: str,
+        found: Understanding,
+        chips: list[Chip],
+        body: Body,
+        now: datetime,
+    ) -> list[InForce]:
+        """A driver's words for what is wanted now, as wishes: what the rules make of them, and no more."""
+        for wish in self.understand.wanted(words)[: max(MOST_CHIPS - len(chips), 0)]:
+            before = self.memory.wish(user, conversation, number, wish, text, now)
+            body.learned.before += [saved(before)] if before else []
+            body.learned.slots.append(wish.slot)
+            chips.extend(
+                self.chip(one, found.language) for one in self.memory.wishes(user, now) if one.wish.slot == wish.slot
+            )
+        return self.memory.wishes(user, now)
 
     def _remember(self, part: Part, body: Body) -> None:
         if isinstance(part, Words):

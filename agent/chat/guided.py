@@ -21,7 +21,7 @@ from agent.errors import UnknownItem, UnknownUser
 from agent.history.store import Store
 from agent.labels import listing
 from agent.recommend.catalogue import matches, plain
-from agent.types import Answer, Condition, Language, Provenance, Recommendation
+from agent.types import Answer, Condition, Language, Profile, Provenance, Recommendation
 
 SURPRISE = 0.2
 FEW_EVENTS = 5
@@ -64,6 +64,10 @@ class Means:
     """Every item's id, the most popular first."""
     domain: str = "item"
     """The catalogue's word for one item."""
+    find: Callable[[str], Sequence[str]] = lambda words: ()
+    """Ids of items whose titles the words name, also misspelt."""
+    profile: Callable[[str], Profile | None] = lambda user: None
+    """What is believed about somebody; None of whom nothing is known."""
 
 
 @dataclass
@@ -90,6 +94,12 @@ class Turn:
     """What was written down of this message, in words."""
     taken_back: Sequence[str] = ()
     n: int = 5
+    history: Sequence[tuple[str, str]] = ()
+    """What was said and what was answered before, oldest first, the newest few."""
+    remember: Callable[[str, bool], str] = lambda taste, likes: ""
+    """Writes down a lasting taste that the message states; says what, "" where the message states none."""
+    steer: Callable[[str], Sequence[InForce]] = lambda words: ()
+    """Adds wishes for now to those in force; returns what is in force then."""
     focus: list[str] = field(default_factory=list)
     """Left by the driver: items that "it" means from now on."""
     choices: list[str] = field(default_factory=list)
@@ -126,8 +136,8 @@ class Guided:
 
     def _ask(self, turn: Turn) -> Iterator[Part]:
         if turn.noted:
-            yield Words(self._noted(turn) + " ")
-        yield Words(self._opening(turn))
+            yield Words(self.noted(turn) + " ")
+        yield Words(self.opening(turn))
         yield from self._list(turn, turn.n)
         yield from self._question(turn)
 
@@ -136,9 +146,9 @@ class Guided:
             yield from self._which(turn)
             return
         if turn.noted:
-            yield Words(self._noted(turn) + " " + say("then", turn.language))
+            yield Words(self.noted(turn) + " " + say("then", turn.language))
         else:
-            yield Words(self._opening(turn))
+            yield Words(self.opening(turn))
         yield from self._list(turn, min(turn.n, AFTER_TELLING))
         yield from self._question(turn)
 
@@ -181,7 +191,7 @@ class Guided:
             yield Words(say("not_asked" if turn.found.revoked else "nothing_to_undo", language))
             return
         name = "revoked" if turn.found.revoked else "undone"
-        yield Words(say(name, language, what=listing(list(turn.taken_back), language)) + " " + self._opening(turn))
+        yield Words(say(name, language, what=listing(list(turn.taken_back), language)) + " " + self.opening(turn))
         yield from self._list(turn, min(turn.n, AFTER_TELLING))
 
     def _chat(self, turn: Turn) -> Iterator[Part]:
@@ -210,10 +220,10 @@ class Guided:
         yield Words(say("which", turn.language))
         yield Question("item", say("which", turn.language), options)
 
-    def _noted(self, turn: Turn) -> str:
+    def noted(self, turn: Turn) -> str:
         return say("noted", turn.language, what=listing(list(turn.noted), turn.language))
 
-    def _opening(self, turn: Turn) -> str:
+    def opening(self, turn: Turn) -> str:
         language = turn.language
         alike = [id for one in turn.in_force for id in one.wish.like]
         rest = [one for one in turn.in_force if not one.wish.like]

@@ -12,7 +12,7 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
 
 from agent.errors import NoKey, NotAllowed, Overloaded
-from agent.history.keys import Keys, Scope
+from agent.history.keys import PREFIX, Keys, Scope
 from agent.history.text import clean_id
 from agent.history.values import Unusable
 from agent.service.config import Config
@@ -72,10 +72,11 @@ class Doorman:
         return principal
 
     def _known(self, headers: Headers, address: str) -> Principal:
-        if self._loopback and not self._keys.any():
-            # Whoever can reach us is at home; programs that must send some key may send any.
-            return Principal(address, frozenset({"admin"}), at_home=True)
         scheme, _, presented = headers.get("authorization", "").partition(" ")
+        ours = presented.strip().startswith(f"{PREFIX}_")
+        if not ours and self._loopback and not self._keys.any():
+            # Whoever can reach us is at home; programs that must send some key may send any that is none of ours.
+            return Principal(address, frozenset({"admin"}), at_home=True)
         if not presented.strip():
             raise NoKey("send an API key: Authorization: Bearer rapport_…; `rapport keys add` makes one")
         if not self._window.test(self._wrong, "wrong", address):
