@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar, overload
 
-from agent.chat.conversation import Chat
-from agent.chat.guided import Desk
+from agent.chat.agent import Agent
+from agent.chat.conversation import Chat, Driver
+from agent.chat.guided import Guided, Means
 from agent.chat.memory import Memory
 from agent.chat.titles import Titles
 from agent.chat.understand import Understand
@@ -363,8 +365,27 @@ class Rapport:
         understand = Understand(
             Titles(self.store.all_items(), self.everything), Catalogue.of(self.store.all_items()), self.store.items
         )
-        desk = Desk(self.store, self.recommend, self.explain, self.everything, self.domain)
-        return Chat(desk, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
+        means = Means(
+            self.store,
+            self.recommend,
+            self.explain,
+            self.everything,
+            self.domain,
+            lambda words: [id for one in understand.titles.find(words) for id in one.items],
+            self._believed,
+        )
+        memory, language = Memory(Conversations(self.store)), self.settings.language
+        return Chat(means, understand, memory, self.llm, self._driver(means), language)
+
+    def _driver(self, means: Means) -> Driver:
+        """Who leads a turn, as set; else a model that can be trusted with it, else the fixed plan."""
+        leads = self.settings.driver
+        if leads == "agent" or (leads == "auto" and self.llm.capable and find_spec("langchain") is not None):
+            return Agent(means, self.llm)
+        return Guided(means)
+
+    def _believed(self, user: str) -> Profile | None:
+        return self.profile(user) if self.store.has_user(user) else None
 
     @part
     def _neighbours(self) -> Near | None:

@@ -184,7 +184,7 @@ def test_a_wish_expires(shop):
     now = [datetime(2026, 1, 1, 20, tzinfo=UTC)]
     rapport = shop(FILMS, EVENTS, NoModel())
     rapport.__dict__["chat"] = type(rapport.chat)(
-        rapport.chat.desk, rapport.chat.understand, rapport.chat.memory, rapport.llm, now=lambda: now[0]
+        rapport.chat.means, rapport.chat.understand, rapport.chat.memory, rapport.llm, now=lambda: now[0]
     )
     talk = Talk(rapport)
     talk("no horror")
