@@ -13,7 +13,7 @@ from typing import Literal
 
 from agent.ask import Ask
 from agent.chat import phrases
-from agent.chat.guided import Desk, Guided, Turn
+from agent.chat.guided import SURPRISE, Desk, Guided, Turn
 from agent.chat.memory import Body, Exchange, InForce, Learned, Memory, card, receipts, saved
 from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
 from agent.chat.parts import Cards, Chip, ChipKind, Done, Part, Question, Understood, Words
@@ -25,7 +25,7 @@ from agent.history.store import event_id
 from agent.labels import label
 from agent.llm.base import LLM
 from agent.recommend.catalogue import plain
-from agent.types import Event, EventKind, Item, Language, Recommendation, Source, TagEdit
+from agent.types import Answer, Event, EventKind, Item, Language, Recommendation, Source, TagEdit
 
 SOURCE = "chat"
 """Of events: said in a conversation."""
@@ -100,6 +100,31 @@ class Chat:
         """The wishes in force, with their expiry and the words they rest on."""
         return [self.chip(one, language) for one in self.memory.wishes(user, self.now())]
 
+    def in_force(self, user: str) -> list[InForce]:
+        """The wishes in force as they were understood, oldest first."""
+        return self.memory.wishes(user, self.now())
+
+    def want(self, user: str, wish: Wish, conversation: str = "") -> None:
+        """A wish that was said by a button; in force for as long as one that was said in words."""
+        self.memory.wish(user, conversation, 0, wish, BUTTON, self.now())
+
+    def listed(
+        self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()
+    ) -> Answer:
+        """What the wishes in force bring, without words around it; also for somebody who is new."""
+        wishes = [one.wish for one in self.in_force(user)]
+        return self.desk.recommend(
+            user,
+            n,
+            words=" ".join(one.words for one in wishes if one.words),
+            where=[one.condition for one in wishes if one.condition],
+            surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
+            language=language,
+            allow_new=True,
+            like=[id for one in wishes for id in one.like],
+            without=without,
+        )
+
     def revoke(self, user: str, slot: str | None = None) -> list[Chip]:
         """Take one wish back, or all of them; returns what was taken back."""
         gone = self.memory.revoke(user, None if slot is None else [slot], self.now())
@@ -123,6 +148,12 @@ class Chat:
             self.memory.keep(user, conversation, self.now(), BUTTON, body)
         return event
 
+    def showing(self, user: str, conversation: str, items: Sequence[Recommendation]) -> None:
+        """What stands there now, after a button moved the list: from here on "number 2" is the second of these."""
+        if last := self.memory.turns(user, conversation, 1):
+            last[0].body.cards = [card(one) for one in items]
+            self.memory.change(user, conversation, last[0])
+
     def undo(self, user: str, conversation: str) -> list[str]:
         """Take back what the last turn that learned something wrote down; returns that in words."""
         return self._undo(user, conversation, self.memory.turns(user, conversation), self.now())
@@ -130,6 +161,10 @@ class Chat:
     def history(self, user: str, conversation: str) -> list[Exchange]:
         """Every turn, oldest first."""
         return self.memory.turns(user, conversation, None)
+
+    def openings(self, user: str) -> dict[str, str]:
+        """What each conversation began with."""
+        return self.memory.rows.openings(user)
 
     def conversations(self, user: str) -> list[tuple[str, datetime, int]]:
         """(id, last turn, number of turns), the newest first."""

@@ -102,6 +102,12 @@ class Conversations:
         with self._store.reading() as connection:
             return [(id, _moment(at), count) for id, at, count in connection.execute(query)]
 
+    def openings(self, user: str) -> dict[str, str]:
+        """What each conversation of this person began with."""
+        query = select(turns.c.conversation, turns.c.text).where(turns.c.user == user, turns.c.number == 1)
+        with self._store.reading() as connection:
+            return {id: text for id, text in connection.execute(query)}
+
     def everybody(self) -> Iterator[StoredTurn]:
         """Every exchange of everybody."""
         last: tuple[str, str, int] | None = None

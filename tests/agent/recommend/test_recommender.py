@@ -9,7 +9,7 @@ from agent import shapes
 from agent.errors import StoreError, TimedOut, Unavailable, UnknownItem, UnknownUser, UsageError
 from agent.history.store import event_id
 from agent.llm.scripted import Scripted
-from agent.recommend.recommender import few
+from agent.recommend.recommender import RETRIEVED, few
 from agent.types import Condition, Event, Item
 from vectorstore.base import VectorStoreError
 
@@ -161,7 +161,7 @@ def test_without_an_index_the_popular_list_answers_and_says_so(shop):
     assert any(
         "popular list answers: there is no index yet; run `rapport index`" in note for note in answer.provenance.notes
     )
-    assert {source.retriever for one in answer.items for source in one.sources} == {"popular"}
+    assert {source.retriever for one in answer.items for source in one.sources} == {"popular", RETRIEVED}
 
 
 def test_an_index_that_fails_degrades_the_answer(rapport):
