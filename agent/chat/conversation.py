@@ -14,7 +14,7 @@ from typing import Literal
 from agent.ask import Ask
 from agent.chat import phrases
 from agent.chat.guided import SURPRISE, Desk, Guided, Turn
-from agent.chat.memory import Body, Exchange, InForce, Learned, Memory, card, receipts, saved
+from agent.chat.memory import Body, Card, Exchange, InForce, Learned, Memory, card, receipts, saved
 from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
 from agent.chat.parts import Cards, Chip, ChipKind, Done, Part, Question, Understood, Words
 from agent.chat.phrases import say
@@ -166,6 +166,25 @@ class Chat:
         """What each conversation began with."""
         return self.memory.rows.openings(user)
 
+    def shown_again(self, cards: Sequence[Card]) -> list[Recommendation]:
+        """What was shown, with the items as they are in the catalogue now; without those that are gone."""
+        items = self.desk.store.items([one.item for one in cards])
+        return [
+            Recommendation(
+                rank=one.rank,
+                item=items[one.item],
+                score=one.score,
+                reason=one.reason,
+                receipts=tuple(receipts(one)),
+                grounded=True,
+                written_by=one.written_by,
+                explored=one.explored,
+                sources=tuple(Source(name, rank, score) for name, rank, score in one.sources),
+            )
+            for one in cards
+            if one.item in items
+        ]
+
     def conversations(self, user: str) -> list[tuple[str, datetime, int]]:
         """(id, last turn, number of turns), the newest first."""
         return self.memory.rows.known(user)
@@ -224,22 +243,7 @@ class Chat:
         n: int,
     ) -> Turn:
         listed = next((one.body.cards for one in reversed(earlier) if one.body.cards), [])
-        items = self.desk.store.items([one.item for one in listed])
-        cards = {
-            one.item: Recommendation(
-                rank=one.rank,
-                item=items[one.item],
-                score=one.score,
-                reason=one.reason,
-                receipts=tuple(receipts(one)),
-                grounded=True,
-                written_by=one.written_by,
-                explored=one.explored,
-                sources=tuple(Source(name, rank, score) for name, rank, score in one.sources),
-            )
-            for one in listed
-            if one.item in items
-        }
+        cards = {one.item.id: one for one in self.shown_again(listed)}
         told = [] if found.intent in ("refine", "undo") else [each.item for one in earlier for each in one.body.cards]
         return Turn(
             user=user,

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.routing import Route
 
 from agent.errors import RapportError
-from agent.service import mcp_server, problem
+from agent.service import mcp_server, problem, schemas
 from agent.service.access import Doorman
 from agent.service.config import Config
 from agent.service.desk import Desk
@@ -28,7 +28,7 @@ from agent.service.pages.session import Seal
 from agent.service.pool import Gone
 from agent.service.problem import Problem, Wrong
 from agent.service.requests import Parts
-from agent.service.routes import events, health, items, people
+from agent.service.routes import chat, events, health, items, people
 from agent.wiring import Rapport
 
 log = logging.getLogger("rapport.service")
@@ -70,7 +70,7 @@ def build(rapport: Rapport, config: Config, metrics: Metrics | None = None) -> F
     )
     app.state.parts = Parts(desk, doorman)
     app.state.office = Office(Renderer(), Seal.of(rapport.settings.home / "pages.key"))
-    for router in (items.router, events.routes(config.bulk), people.router, health.routes(metrics)):
+    for router in (items.router, events.routes(config.bulk), chat.router, people.router, health.routes(metrics)):
         app.include_router(router)
     for router in pages.ROUTERS:
         app.include_router(router)
@@ -102,5 +102,9 @@ def described(app: FastAPI) -> dict[str, Any]:
         form = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         form.pop("$defs", None)
         found["components"]["schemas"] |= {"Problem": form, "Wrong": Wrong.model_json_schema()}
+        for one in schemas.PARTS:
+            part = one.model_json_schema(ref_template="#/components/schemas/{model}")
+            part.pop("$defs", None)
+            found["components"]["schemas"][one.__name__] = part
         app.openapi_schema = found
     return app.openapi_schema

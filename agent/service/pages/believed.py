@@ -64,9 +64,7 @@ class Belief:
 
 def belief(looks: Looks, profile: Profile, words: Words) -> Belief:
     receipts = [one for tag in profile.tags for one in tag.receipts]
-    titles = {
-        id: plain(item.title, TITLE) for id, item in looks.store.items({one.item for one in receipts}).items()
-    }
+    titles = {id: plain(item.title, TITLE) for id, item in looks.store.items({one.item for one in receipts}).items()}
     events = {one.id: one for one in looks.store.events_by_id(profile.user, {one.event for one in receipts})}
 
     def shown(tag: Tag) -> TagView:
@@ -95,7 +93,9 @@ def belief(looks: Looks, profile: Profile, words: Words) -> Belief:
         maybe=tuple(shown(one) for one in profile.tags if one.polarity > 0 and one.kind == "latent"),
         edits=tuple(
             EditView(
-                plain(one.name, TITLE), "c_avoid" if one.action == "add" and one.polarity < 0 else f"c_{one.action}", one.at
+                plain(one.name, TITLE),
+                "c_avoid" if one.action == "add" and one.polarity < 0 else f"c_{one.action}",
+                one.at,
             )
             for one in reversed(looks.store.edits(profile.user))
         ),

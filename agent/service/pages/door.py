@@ -281,5 +281,3 @@ def safe_path(to: str) -> str:
     """A path of this site to go on to; the start for anything else."""
     fine = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable() and "\\" not in to
     return to if fine else "/"
-
-

@@ -119,5 +119,3 @@ def dialled(rapport: Rapport, user: str, at: str) -> None:
         rapport.chat.revoke(user, "surprise")
     else:
         rapport.chat.want(user, Wish("surprise", surprise=DIAL[int(at)]))
-
-

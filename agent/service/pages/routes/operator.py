@@ -64,7 +64,12 @@ async def people(visitor: Operator, do: Do, q: Words = "", after: Who = "") -> R
 
     def look() -> dict[str, Any]:
         found = store.people(q, after, PAGE + 1)
-        return {"people": found[:PAGE], "next": found[PAGE - 1].user if len(found) > PAGE else "", "q": q, "after": after}
+        return {
+            "people": found[:PAGE],
+            "next": found[PAGE - 1].user if len(found) > PAGE else "",
+            "q": q,
+            "after": after,
+        }
 
     return visitor.page("people.html", await do(look))
 
@@ -94,15 +99,14 @@ def story(visitor: Visitor, user: str) -> dict[str, Any]:
     return {
         "whose": user,
         "count": len(events),
-        "events": [
-            (one, did(one, words, "did"), plain(titles.get(one.item, ""), TITLE) or one.item) for one in latest
-        ],
+        "events": [(one, did(one, words, "did"), plain(titles.get(one.item, ""), TITLE) or one.item) for one in latest],
         "versions": rapport.store.profile_history(user)[: -VERSIONS - 1 : -1],
         "edits": rapport.store.edits(user),
         "wishes": rapport.chat.wishes(user, words.language),
         "calls": rapport.store.calls(LATEST, user),
         "talks": [
-            (id, plain(openings.get(id, ""), TITLE), at, rapport.chat.history(user, id)[-LATEST:]) for id, at, _ in talks
+            (id, plain(openings.get(id, ""), TITLE), at, rapport.chat.history(user, id)[-LATEST:])
+            for id, at, _ in talks
         ],
     }
 
