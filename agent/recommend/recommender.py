@@ -188,7 +188,12 @@ def recommendations(
             grounded=True,
             written_by=reason.by,
             explored=reason.explored or is_explored(one),
-            sources=(*one.sources, *((Source(RETRIEVED, place, one.score),) if (place := places.get(one.item.id)) else ())),
+            sources=(*one.sources, *retrieved(one, places)),
         )
         for rank, (one, reason) in enumerate(zip(chosen, reasons.reasons, strict=True), 1)
     )
+
+
+def retrieved(one: Candidate, places: Mapping[str, int]) -> tuple[Source, ...]:
+    place = places.get(one.item.id)
+    return () if place is None else (Source(RETRIEVED, place, one.score),)

@@ -21,8 +21,8 @@ from agent.service.config import Config
 from agent.service.desk import Desk
 from agent.service.frame import Frame
 from agent.service.metrics import Metrics
+from agent.service.pages import door
 from agent.service.pages import routes as pages
-from agent.service.pages.door import Office
 from agent.service.pages.render import Renderer
 from agent.service.pages.session import Seal
 from agent.service.pool import Gone
@@ -69,13 +69,14 @@ def build(rapport: Rapport, config: Config, metrics: Metrics | None = None) -> F
         separate_input_output_schemas=False,
     )
     app.state.parts = Parts(desk, doorman)
-    app.state.office = Office(Renderer(), Seal.of(rapport.settings.home / "pages.key"))
+    app.state.office = door.Office(Renderer(), Seal.of(rapport.settings.home / "pages.key"))
     for router in (items.router, events.routes(config.bulk), chat.router, people.router, health.routes(metrics)):
         app.include_router(router)
     for router in pages.ROUTERS:
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, include_in_schema=False))
     problem.install(app)
+    door.install(app)
 
     @app.exception_handler(Gone)
     async def nobody(request: Request, error: Exception) -> Response:

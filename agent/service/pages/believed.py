@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.correcting import Change, Preview
+from agent.history.store import Store
 from agent.labels import label
 from agent.recommend.catalogue import plain
-from agent.service.pages.cards import TITLE, Ground, Looks, ground
+from agent.service.pages.cards import TITLE, Ground, ground
 from agent.service.pages.render import Words
 from agent.types import Profile, Tag
 
@@ -62,10 +63,10 @@ class Belief:
         return not (self.likes or self.dislikes or self.maybe)
 
 
-def belief(looks: Looks, profile: Profile, words: Words) -> Belief:
+def belief(store: Store, profile: Profile, words: Words) -> Belief:
     receipts = [one for tag in profile.tags for one in tag.receipts]
-    titles = {id: plain(item.title, TITLE) for id, item in looks.store.items({one.item for one in receipts}).items()}
-    events = {one.id: one for one in looks.store.events_by_id(profile.user, {one.event for one in receipts})}
+    titles = {id: plain(item.title, TITLE) for id, item in store.items({one.item for one in receipts}).items()}
+    events = {one.id: one for one in store.events_by_id(profile.user, {one.event for one in receipts})}
 
     def shown(tag: Tag) -> TagView:
         grounds = dict.fromkeys(ground(one, titles, events, words) for one in tag.receipts)
@@ -97,9 +98,9 @@ def belief(looks: Looks, profile: Profile, words: Words) -> Belief:
                 "c_avoid" if one.action == "add" and one.polarity < 0 else f"c_{one.action}",
                 one.at,
             )
-            for one in reversed(looks.store.edits(profile.user))
+            for one in reversed(store.edits(profile.user))
         ),
-        undoable=looks.store.undoable(profile.user),
+        undoable=store.undoable(profile.user),
     )
 
 

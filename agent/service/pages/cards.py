@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from agent.features import creators, number
 from agent.history.store import Store
@@ -59,21 +58,14 @@ class CardView:
     """Whether there was a list before, and it was not in it."""
 
 
-class Looks(Protocol):
-    """What is looked up for cards."""
-
-    @property
-    def store(self) -> Store: ...
-
-
 def views(
-    looks: Looks, user: str, items: Sequence[Recommendation], words: Words, before: Sequence[str] = ()
+    store: Store, user: str, items: Sequence[Recommendation], words: Words, before: Sequence[str] = ()
 ) -> list[CardView]:
     """Cards in their order. `before`: ids as they stood before something changed."""
     receipts = [one for each in items for one in each.receipts]
     named = {one.item for one in receipts} | {value(one.retriever) for each in items for one in each.sources}
-    titles = {id: plain(item.title, TITLE) for id, item in looks.store.items(named - {""}).items()}
-    events = {one.id: one for one in looks.store.events_by_id(user, {one.event for one in receipts})}
+    titles = {id: plain(item.title, TITLE) for id, item in store.items(named - {""}).items()}
+    events = {one.id: one for one in store.events_by_id(user, {one.event for one in receipts})}
     was = {id: place for place, id in enumerate(before, 1)}
     return [view(one, titles, events, words, was) for one in items]
 
@@ -114,7 +106,7 @@ def facts(item: Item, words: Words) -> str:
         f"{year:g}" if year else "",
         words("minutes", n=int(minutes)) if minutes else "",
         ", ".join([one for one in creators(item) if one][:2]),
-        ", ".join(kinds),
+        ("、" if words.language == "zh" else ", ").join(kinds),
     ]
     return plain(" · ".join(part for part in parts if part), TITLE)
 
@@ -139,7 +131,7 @@ def did(event: Event, words: Words, how: str) -> str:
 def voter(source: Source, titles: Mapping[str, str], words: Words) -> str:
     """Who proposed an item, in words."""
     kind, rest = source.retriever.partition(":")[0], value(source.retriever)
-    name = titles.get(rest, rest)
+    name = label(f"category:{rest}", words.language) if kind in ("tag", "explore") else titles.get(rest, rest)
     if kind == "collaborative" and rest:
         return words("s_collaborative_of", name)
     key = f"s_{kind}"
@@ -150,6 +142,6 @@ def value(retriever: str) -> str:
     return retriever.partition(":")[2]
 
 
-def title_of(looks: Looks, item: str) -> str:
-    found = looks.store.item(item)
+def title_of(store: Store, item: str) -> str:
+    found = store.item(item)
     return plain(found.title, TITLE) if found else item

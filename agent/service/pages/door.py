@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qs, quote
 
-from fastapi import Depends, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from fastapi.routing import APIRoute
@@ -36,6 +36,8 @@ LANGUAGE = "rapport_language"
 PART = "X-Rapport-Part"
 """Sent by the script: only the parts of the page that may have changed are wanted."""
 FIELDS = 500
+PROGRAMS = ("/api/", "/v1/", "/mcp")
+"""Where nobody looks at pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,10 @@ class Visitor:
 def language_of(request: Request, default: Language) -> Language:
     """What the person chose, or what their browser asks for."""
     chosen = request.cookies.get(LANGUAGE)
-    known = next((one for one in SPOKEN if one == chosen), None)
-    return known or preferred(request.headers.get("accept-language", ""), default)
+    for known in SPOKEN:
+        if known == chosen:
+            return known
+    return preferred(request.headers.get("accept-language", ""), default)
 
 
 def anyone(request: Request) -> Visitor:
@@ -281,3 +285,15 @@ def safe_path(to: str) -> str:
     """A path of this site to go on to; the start for anything else."""
     fine = to.startswith("/") and not to.startswith(("//", "/\\")) and to.isprintable() and "\\" not in to
     return to if fine else "/"
+
+
+def install(app: FastAPI) -> None:
+    """Whoever looks for a page that is none is told by a page; programs by a problem, as ever."""
+    others = app.exception_handlers[HTTPException]
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        wants = request.headers.get("accept", "")
+        if request.method == "GET" and "text/html" in wants and not request.url.path.startswith(PROGRAMS):
+            return failed(request, error.status_code)
+        return await others(request, error)  # type: ignore[misc]

@@ -70,7 +70,7 @@ def listed(rapport: Rapport, user: str, words: Words, n: int = MANY, before: Seq
 
 def shown(rapport: Rapport, user: str, words: Words, answer: Answer, before: Sequence[str] = ()) -> ListView:
     return ListView(
-        cards=tuple(views(rapport, user, answer.items, words, before)),
+        cards=tuple(views(rapport.store, user, answer.items, words, before)),
         steering=steering(rapport, user, words),
         known=len(rapport.store.events(user)),
         degraded=answer.provenance.notes if answer.degraded else (),
@@ -82,7 +82,7 @@ def said(rapport: Rapport, user: str, words: Words, button: str, conversation: s
     """Write down what a button of a card says: "liked ran-1985". `conversation`: where it was pressed.
     Raises UsageError, UnknownItem."""
     verb, _, item = button.partition(" ")
-    title = title_of(rapport, item)
+    title = title_of(rapport.store, item)
     if verb == "more":
         if rapport.store.item(item) is None:
             raise UnknownItem(f"no item has the id {item!r}")

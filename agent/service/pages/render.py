@@ -5,6 +5,7 @@ Knows no store and no request.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,13 +63,15 @@ def preferred(accepted: str, default: Language) -> Language:
     wanted: list[tuple[float, int, Language]] = []
     for place, one in enumerate(accepted.split(",")[:20]):
         name, _, weight = one.strip().partition(";q=")
-        known = next((each for each in SPOKEN if name.lower().split("-")[0] == each), None)
-        if known:
-            try:
-                wanted.append((-float(weight or 1), place, known))
-            except ValueError:
-                continue
+        for known in SPOKEN:
+            if name.lower().split("-")[0] == known:
+                wanted.append((-quality(weight), place, known))
     return min(wanted)[2] if wanted else default
+
+
+def quality(text: str) -> float:
+    """The q of Accept-Language; what is none counts least."""
+    return float(text) if re.fullmatch(r"[01](\.\d{1,3})?", text) else 0.0 if text else 1.0
 
 
 class Renderer:

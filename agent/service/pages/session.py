@@ -50,7 +50,7 @@ class Seal:
 
     @staticmethod
     def of(file: Path) -> Seal:
-        """With the secret in `file`, which is made where there is none: sessions outlive a restart. Raises SetupError."""
+        """With the secret in `file`, made where there is none: sessions outlive a restart. Raises SetupError."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -65,7 +65,7 @@ def turns(rapport: Rapport, user: str, conversation: str, words: Words) -> list[
 
 def turn(rapport: Rapport, user: str, group: Sequence[Exchange], words: Words) -> TurnView:
     first, last = group[0], group[-1]
-    cards = views(rapport, user, rapport.chat.shown_again(last.body.cards), words)
+    cards = views(rapport.store, user, rapport.chat.shown_again(last.body.cards), words)
     chips = [Chip(one["kind"], one["text"], one["key"]) for each in group for one in each.body.chips]  # type: ignore[arg-type]
     return TurnView(
         number=first.number,

@@ -88,7 +88,7 @@ async def changed(visitor: Member, sent: Sent, do: Do) -> Response:
             told = {one.item for each in rapport.chat.history(user, conversation) for one in each.body.cards}
             answer = rapport.chat.listed(user, len(before), language=words.language, without=sorted(told - set(before)))
             rapport.chat.showing(user, conversation, answer.items)
-            found = views(rapport, user, answer.items, words, before)
+            found = views(rapport.store, user, answer.items, words, before)
         steering = lists.steering(rapport, user, words)
         return {"conversation": conversation, "number": number, "found": found, "flash": flash, "steering": steering}
 
@@ -121,7 +121,7 @@ def pieces(visitor: Visitor, user: str, conversation: str, part: Part) -> Genera
             yield event("words", text=text)
         case Cards(items):
             number = len(rapport.chat.history(user, conversation))
-            found = views(rapport, user, items, words)
+            found = views(rapport.store, user, items, words)
             yield piece(visitor, "listing", context["token"], conversation, number, found)
         case Question():
             yield piece(visitor, "question", context["token"], conversation, part)

@@ -84,7 +84,7 @@ async def dial(visitor: Member, sent: Sent, do: Do) -> Response:
 def seen(visitor: Visitor, user: str, flash: Flash | None = None) -> dict[str, Any]:
     rapport = visitor.rapport
     profile = correcting.believed(rapport, user)
-    found: Belief = believed.belief(rapport, profile, visitor.words)
+    found: Belief = believed.belief(rapport.store, profile, visitor.words)
     return {
         "belief": found,
         "steering": steering(rapport, user, visitor.words),
