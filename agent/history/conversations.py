@@ -106,7 +106,7 @@ class Conversations:
         """What each conversation of this person began with."""
         query = select(turns.c.conversation, turns.c.text).where(turns.c.user == user, turns.c.number == 1)
         with self._store.reading() as connection:
-            return dict(connection.execute(query).tuples().all())
+            return {row.conversation: row.text for row in connection.execute(query)}
 
     def everybody(self) -> Iterator[StoredTurn]:
         """Every exchange of everybody."""

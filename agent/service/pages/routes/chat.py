@@ -85,8 +85,9 @@ async def changed(visitor: Member, sent: Sent, do: Do) -> Response:
         flash = apply(visitor, user, sent, conversation)
         found = None
         if before:
-            told = {one.item for each in rapport.chat.history(user, conversation) for one in each.body.cards}
-            answer = rapport.chat.listed(user, len(before), language=words.language, without=sorted(told - set(before)))
+            earlier = [one for one in rapport.chat.history(user, conversation) if one.number < number]
+            told = {card.item for one in earlier for card in one.body.cards} - set(before)
+            answer = rapport.chat.listed(user, len(before), language=words.language, without=sorted(told))
             rapport.chat.showing(user, conversation, answer.items)
             found = views(rapport.store, user, answer.items, words, before)
         steering = lists.steering(rapport, user, words)
@@ -120,7 +121,7 @@ def pieces(visitor: Visitor, user: str, conversation: str, part: Part) -> Genera
         case Words(text):
             yield event("words", text=text)
         case Cards(items):
-            number = len(rapport.chat.history(user, conversation))
+            number = rapport.chat.history(user, conversation)[-1].number
             found = views(rapport.store, user, items, words)
             yield piece(visitor, "listing", context["token"], conversation, number, found)
         case Question():
