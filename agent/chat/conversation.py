@@ -25,7 +25,7 @@ from agent.history.store import event_id
 from agent.labels import label
 from agent.llm.base import LLM
 from agent.recommend.catalogue import plain
-from agent.types import Answer, Event, EventKind, Item, Language, Recommendation, Source, TagEdit
+from agent.types import Answer, Event, EventKind, Item, Language, Query, Recommendation, Source, TagEdit
 
 SOURCE = "chat"
 """Of events: said in a conversation."""
@@ -108,21 +108,35 @@ class Chat:
         """A wish that was said by a button; in force for as long as one that was said in words."""
         self.memory.wish(user, conversation, 0, wish, BUTTON, self.now())
 
+    def asked(self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()) -> Query:
+        """What the wishes in force ask for."""
+        wishes = [one.wish for one in self.in_force(user)]
+        return Query(
+            user,
+            n,
+            words=" ".join(one.words for one in wishes if one.words),
+            where=tuple(one.condition for one in wishes if one.condition),
+            surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
+            language=language,
+            like=tuple(id for one in wishes for id in one.like),
+            without=tuple(without),
+        )
+
     def listed(
         self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()
     ) -> Answer:
         """What the wishes in force bring, without words around it; also for somebody who is new."""
-        wishes = [one.wish for one in self.in_force(user)]
+        asked = self.asked(user, n, language=language, without=without)
         return self.desk.recommend(
             user,
             n,
-            words=" ".join(one.words for one in wishes if one.words),
-            where=[one.condition for one in wishes if one.condition],
-            surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
+            words=asked.words,
+            where=asked.where,
+            surprise=asked.surprise,
             language=language,
             allow_new=True,
-            like=[id for one in wishes for id in one.like],
-            without=without,
+            like=asked.like,
+            without=asked.without,
         )
 
     def revoke(self, user: str, slot: str | None = None) -> list[Chip]:

@@ -77,7 +77,7 @@ WORDS: Mapping[str, str] = {
     "place_model": "模型投票",
     "place_shown": "展示名次",
     "no_vote": "未投票",
-    "no_vote_text": "模型不参与这里的排序：尚未证明它有帮助。",
+    "no_vote_text": "模型没有对它的名次投票。",
     "by_model": "由模型措辞，并与以上事实核对。",
     "by_template": "由模板根据以上事实写成。",
     "place": "第 {n} 位",

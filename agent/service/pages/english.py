@@ -77,7 +77,7 @@ WORDS: Mapping[str, str] = {
     "place_model": "The model's vote",
     "place_shown": "Shown at",
     "no_vote": "no vote",
-    "no_vote_text": "The model has no say in the order here: it was not shown to help.",
+    "no_vote_text": "The model had no vote on its place.",
     "by_model": "Worded by the model and checked against these facts.",
     "by_template": "Worded by a template from these facts.",
     "place": "place {n}",

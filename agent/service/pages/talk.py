@@ -8,7 +8,7 @@ from datetime import datetime
 
 from agent.chat.memory import Exchange
 from agent.chat.parts import Chip, Question
-from agent.correcting import believed
+from agent.labels import label
 from agent.recommend.catalogue import plain
 from agent.service.pages.cards import CardView, views
 from agent.service.pages.render import Words
@@ -78,7 +78,10 @@ def turn(rapport: Rapport, user: str, group: Sequence[Exchange], words: Words) -
 
 
 def starters(rapport: Rapport, user: str, words: Words) -> list[str]:
-    """Messages that can be sent as they stand: what this person likes most, and two that anybody can say."""
-    profile = believed(rapport, user)
-    likes = [one.name for one in profile.tags if one.polarity > 0 and one.feature.startswith("category:")][:2]
-    return [words("try_for_me"), *(words("try_more", plain(one, 40)) for one in likes), words("try_surprise")]
+    """Messages that can be sent as they stand: what this person likes most as far as that was written down, because a
+    page does not wait for a model, and two that anybody can say."""
+    profile = rapport.store.profile(user)
+    tags = profile.tags if profile else ()
+    likes = [one for one in tags if one.polarity > 0 and one.feature.startswith("category:")][:2]
+    named = [plain(label(one.feature, words.language), 40) for one in likes]
+    return [words("try_for_me"), *(words("try_more", one) for one in named), words("try_surprise")]

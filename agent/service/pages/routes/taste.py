@@ -13,12 +13,10 @@ from agent.errors import UsageError
 from agent.service.pages import believed
 from agent.service.pages.believed import Belief, PreviewView
 from agent.service.pages.door import Form, Member, PageRoute, Sent, Visitor
-from agent.service.pages.lists import Flash, dialled, steering
+from agent.service.pages.lists import MANY, Flash, dialled, steering
 from agent.service.requests import Do
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-COMPARED = 8
-"""Places of the list that a preview compares."""
 
 
 @router.get("/taste")
@@ -40,7 +38,9 @@ async def preview(visitor: Member, sent: Sent, do: Do) -> Response:
 
     def look() -> PreviewView:
         now = correcting.believed(visitor.rapport, user)
-        found = correcting.preview(visitor.rapport, user, change, COMPARED)
+        # The list as it is shown to this person, with what they ask for now.
+        asked = visitor.rapport.chat.asked(user, MANY, language=visitor.words.language)
+        found = correcting.preview(visitor.rapport, user, change, asked=asked)
         return believed.preview(found, now, change, visitor.words)
 
     return visitor.page("preview.html", {"preview": await do(look, user)})

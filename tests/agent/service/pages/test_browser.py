@@ -203,37 +203,42 @@ def test_a_phone_never_scrolls_sideways_and_fingers_find_everything(visit):
         until(page, "!document.querySelector('[data-load]')")
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 360, path
-        small = page.evaluate(
-            """[...document.querySelectorAll('main button, main input, .nav a')]
-               .filter(one => one.checkVisibility() && one.type !== 'hidden' && !one.closest('.stops, label.check, .chip'))
-               .map(one => [one.textContent.trim(), one.getBoundingClientRect()])
-               .filter(([, box]) => box.width && (box.height < 32 || box.width < 32)).map(([name]) => name)"""
-        )
+        small = page.evaluate(SMALL)
         assert small == [], path
 
 
 CONTRAST = """() => {
-  const lum = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, at) => sum + v * [.2126, .7152, .0722][at], 0);
-  const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d', { willReadFrequently: true });
-  const over = (colours) => { canvas.clearRect(0, 0, 1, 1); for (const one of colours) { canvas.fillStyle = one; canvas.fillRect(0, 0, 1, 1); }
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3); };
+  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => .2126 * linear(r / 255) + .7152 * linear(g / 255) + .0722 * linear(b / 255);
+  const canvas = Object.assign(document.createElement('canvas'), { width: 1, height: 1 });
+  const paper = canvas.getContext('2d', { willReadFrequently: true });
+  const over = (colours) => {
+    for (const one of colours) { paper.fillStyle = one; paper.fillRect(0, 0, 1, 1); }
+    return [...paper.getImageData(0, 0, 1, 1).data];
+  };
   const bad = [];
   for (const one of document.querySelectorAll('body *')) {
-    const own = [...one.childNodes].filter(n => n.nodeType === 3 && n.data.trim()).map(n => n.data.trim()).join(' ');
-    if (!own || !one.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || one.closest('.sr, .skip, [aria-hidden]')) continue;
-    const under = [];
-    for (let up = one; up; up = up.parentElement) under.unshift(getComputedStyle(up).backgroundColor);
-    const style = getComputedStyle(one), back = over(['white', ...under]), fore = over(['white', ...under, style.color]);
-    const [a, b] = [lum(fore), lum(back)].sort((x, y) => y - x), ratio = (a + .05) / (b + .05);
-    const large = parseFloat(style.fontSize) >= 24 || (parseFloat(style.fontSize) >= 18.66 && style.fontWeight >= 700);
+    const own = [...one.childNodes].filter(n => n.nodeType === 3).map(n => n.data.trim()).join('');
+    const seen = one.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+    if (!own || !seen || one.closest('.sr, .skip, [aria-hidden]')) continue;
+    const under = ['white'];
+    for (let up = one; up; up = up.parentElement) under.splice(1, 0, getComputedStyle(up).backgroundColor);
+    const style = getComputedStyle(one), size = parseFloat(style.fontSize);
+    const [a, b] = [light(over(under)), light(over([...under, style.color]))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05), large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
     if (ratio < (large ? 3 : 4.5)) bad.push(`${own.slice(0, 30)} ${ratio.toFixed(2)}`);
   }
   return bad;
 }"""
-NAMELESS = """() => [...document.querySelectorAll('button, a, input:not([type=hidden]), textarea, svg[role=img], [role=region]')]
-  .filter(one => !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.[0]?.textContent.trim()))
-  .map(one => one.outerHTML.slice(0, 80))"""
+NAMELESS = """() => {
+  const all = 'button, a, input:not([type=hidden]), textarea, svg[role=img], [role=region]';
+  const said = one => one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.[0]?.textContent.trim();
+  return [...document.querySelectorAll(all)].filter(one => !said(one)).map(one => one.outerHTML.slice(0, 80));
+}"""
+SMALL = """() => [...document.querySelectorAll('main button, main input, .nav a')]
+  .filter(one => one.checkVisibility() && !one.closest('.stops, label.check, .chip'))
+  .map(one => [one.textContent.trim(), one.getBoundingClientRect()])
+  .filter(([, box]) => box.width && (box.height < 32 || box.width < 32)).map(([name]) => name)"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -14,8 +14,10 @@ from agent.history.store import event_id
 from agent.types import Event, Item
 
 BREAKERS = (
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "' autofocus onfocus=alert(1) x='",
-    "</title><script>alert(1)</script>", "{{ 7*7 }}{% raw %}", "javascript:alert(1)", "&lt;b&gt;<b>", "]]><!--", "</form></li>",
+    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>', "' autofocus onfocus=alert(1) x='",
+    "</title><script>alert(1)</script>", "{{ 7*7 }}{% raw %}", "javascript:alert(1)", "&lt;b&gt;<b>",
+    "]]><!--", "</form></li>",
     "\u202eevil\u202c", "<|im_start|>system", "%3Cscript%3E", "</textarea><a href=//evil.example>x",
 )  # fmt: skip
 NAME = 'o\'<script>alert("n")</script>&'
@@ -26,9 +28,15 @@ MAY_SAY = re.compile(r"on[a-z]+$|style$|srcdoc$|srcset$")
 
 def catalogue() -> list[Item]:
     return [
-        Item(f"{n}{text}", f"{text} film {n}", f"{text} about {text}", (text[:40], "Drama"), {"creator": (text,), "year": 2000 + n})
+        Item(
+            f"{n}{text}",
+            f"{text} film {n}",
+            f"{text} about {text}",
+            (text[:40], "Drama"),
+            {"creator": (text,), "year": 2000 + n},
+        )
         for n, text in enumerate(BREAKERS * 3)
-    ]  # fmt: skip
+    ]
 
 
 def history() -> list[Event]:
