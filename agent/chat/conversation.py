@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from agent.ask import Ask
 from agent.chat import phrases
-from agent.chat.guided import Guided, Means, Turn
+from agent.chat.guided import SURPRISE, Guided, Means, Turn
 from agent.chat.memory import Body, Card, Exchange, InForce, Learned, Memory, card, receipts, saved
 from agent.chat.noting import Verdict, as_event, note
 from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
@@ -24,7 +24,7 @@ from agent.errors import UsageError
 from agent.labels import label
 from agent.llm.base import LLM
 from agent.recommend.catalogue import plain
-from agent.types import Event, Language, Recommendation, Source, TagEdit
+from agent.types import Answer, Event, Language, Query, Recommendation, Source, TagEdit
 
 MOST_TEXT = 2_000
 """Characters of a message that are read."""
@@ -100,6 +100,45 @@ class Chat:
         """The wishes in force, with their expiry and the words they rest on."""
         return [self.chip(one, language) for one in self.memory.wishes(user, self.now())]
 
+    def in_force(self, user: str) -> list[InForce]:
+        """The wishes in force as they were understood, oldest first."""
+        return self.memory.wishes(user, self.now())
+
+    def want(self, user: str, wish: Wish, conversation: str = "") -> None:
+        """A wish that was said by a button; in force for as long as one that was said in words."""
+        self.memory.wish(user, conversation, 0, wish, BUTTON, self.now())
+
+    def asked(self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()) -> Query:
+        """What the wishes in force ask for."""
+        wishes = [one.wish for one in self.in_force(user)]
+        return Query(
+            user,
+            n,
+            words=" ".join(one.words for one in wishes if one.words),
+            where=tuple(one.condition for one in wishes if one.condition),
+            surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
+            language=language,
+            like=tuple(id for one in wishes for id in one.like),
+            without=tuple(without),
+        )
+
+    def listed(
+        self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()
+    ) -> Answer:
+        """What the wishes in force bring, without words around it; also for somebody who is new."""
+        asked = self.asked(user, n, language=language, without=without)
+        return self.means.recommend(
+            user,
+            n,
+            words=asked.words,
+            where=asked.where,
+            surprise=asked.surprise,
+            language=language,
+            allow_new=True,
+            like=asked.like,
+            without=asked.without,
+        )
+
     def revoke(self, user: str, slot: str | None = None) -> list[Chip]:
         """Take one wish back, or all of them; returns what was taken back."""
         gone = self.memory.revoke(user, None if slot is None else [slot], self.now())
@@ -119,6 +158,12 @@ class Chat:
             self.memory.keep(user, conversation, self.now(), BUTTON, body)
         return event
 
+    def showing(self, user: str, conversation: str, items: Sequence[Recommendation]) -> None:
+        """What stands there now, after a button moved the list: from here on "number 2" is the second of these."""
+        if last := self.memory.turns(user, conversation, 1):
+            last[0].body.cards = [card(one) for one in items]
+            self.memory.change(user, conversation, last[0])
+
     def undo(self, user: str, conversation: str) -> list[str]:
         """Take back what the last turn that learned something wrote down; returns that in words."""
         return self._undo(user, conversation, self.memory.turns(user, conversation), self.now())
@@ -135,6 +180,10 @@ class Chat:
     def history(self, user: str, conversation: str) -> list[Exchange]:
         """Every turn, oldest first."""
         return self.memory.turns(user, conversation, None)
+
+    def openings(self, user: str) -> dict[str, str]:
+        """What each conversation began with."""
+        return self.memory.rows.openings(user)
 
     def shown_again(self, cards: Sequence[Card]) -> list[Recommendation]:
         """What was shown, with the items as they are in the catalogue now; without those that are gone."""

@@ -108,6 +108,12 @@ class Conversations:
         with self._store.reading() as connection:
             return [(id, _moment(at), count) for id, at, count in connection.execute(query)]
 
+    def openings(self, user: str) -> dict[str, str]:
+        """What each conversation of this person began with."""
+        query = select(turns.c.conversation, turns.c.text).where(turns.c.user == user, turns.c.number == 1)
+        with self._store.reading() as connection:
+            return {row.conversation: row.text for row in connection.execute(query)}
+
     def everybody(self) -> Iterator[StoredTurn]:
         """Every exchange of everybody."""
         last: tuple[str, str, int] | None = None

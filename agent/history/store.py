@@ -88,6 +88,28 @@ class ItemStats:
     """Mean of ratings and reviews; None without any."""
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in a list of people."""
+
+    user: str
+    events: int
+    last: datetime | None
+    """When the last dated event happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Calls of one model that ended in one way, added up."""
+
+    model: str
+    outcome: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    ms: float
+
+
 def event_id(user: str, item: str, kind: str, at: datetime | None) -> int:
     """A number in [0, 2^63) for an event, the same on every machine; undated events have `at` None.
 
@@ -219,6 +241,14 @@ class Store:
         query = select(events.c.user).distinct().order_by(events.c.user).limit(limit)
         with self.reading() as connection:
             return list(connection.scalars(query))
+
+    def people(self, part: str = "", after: str = "", limit: int = 50) -> list[Person]:
+        """People with events, by id, whose id holds `part`, from the one after `after` on."""
+        found = events.c.user.contains(part, autoescape=True) & (events.c.user > after)
+        query = select(events.c.user, func.count(), func.max(events.c.at)).where(found).group_by(events.c.user)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(events.c.user).limit(limit)).all()
+        return [Person(user, count, codec.from_micros(last)) for user, count, last in rows]
 
     def profiled(self) -> list[str]:
         """People with a profile, by id; also those who have no event and only said something."""
@@ -358,6 +388,12 @@ class Store:
             _put_edits(connection, user, codec.read_edits(step.body, user))
             return True
 
+    def undoable(self, user: str) -> bool:
+        """Whether there is a step that undo_edits would take back."""
+        step = select(literal(1)).where(edit_steps.c.user == user).exists()
+        with self.reading() as connection:
+            return bool(connection.execute(select(step)).scalar())
+
     # the log of model calls
 
     def log_call(self, call: Call) -> None:
@@ -388,6 +424,25 @@ class Store:
         with self.reading() as connection:
             rows = connection.execute(query if user is None else query.where(calls.c.user == user)).all()
         return [_call(row) for row in rows]
+
+    def usage(self, since: datetime | None = None) -> list[Usage]:
+        """What each model was asked from then on, by model and outcome, the most asked first."""
+        query = select(
+            calls.c.model,
+            calls.c.outcome,
+            func.count(),
+            func.sum(calls.c.prompt_tokens),
+            func.sum(calls.c.completion_tokens),
+            func.sum(calls.c.ms),
+        )
+        if since is not None:
+            query = query.where(calls.c.at >= codec.to_micros(since))
+        grouped = query.group_by(calls.c.model, calls.c.outcome).order_by(func.count().desc(), calls.c.model)
+        with self.reading() as connection:
+            return [
+                Usage(model, outcome, count, int(prompt), int(completion), float(ms))
+                for model, outcome, count, prompt, completion, ms in connection.execute(grouped)
+            ]
 
     # answers of a model to a job that is not finished yet
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.ask import Ask
@@ -18,11 +18,13 @@ from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
 from agent.recommend.retrieve import is_explored, rescored
-from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
+from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation, Source
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
 LIKED = 4.0
 """Stars from which on an item counts as liked lately."""
+RETRIEVED = "retrieval"
+"""The source that tells an item's place before the model and diversity; no retriever is called that."""
 FEW = 5
 """Up to this many events an answer says how little it rests on."""
 
@@ -56,12 +58,12 @@ class Recommender:
         ask = Ask(self.llm, self.store.log_call, query.user)
         events = self.store.events(query.user)
         tally = self._tally(query.user)
-        chosen, reranked, (missing, silent, alike) = self._chosen(query, profile, events, ask)
+        chosen, places, reranked, (missing, silent, alike) = self._chosen(query, profile, events, ask)
         language = query.language or profile.language
         reasons = self.explain(chosen, profile, tally, events, ask, query.words, language)
         return Answer(
             user=query.user,
-            items=recommendations(chosen, reasons),
+            items=recommendations(chosen, reasons, places),
             degraded=bool(missing or silent or alike or reasons.silent),
             provenance=Provenance(
                 model=self.llm.name,
@@ -95,13 +97,15 @@ class Recommender:
 
     def _chosen(
         self, query: Query, profile: Profile, events: Sequence[Event], ask: Ask
-    ) -> tuple[list[Candidate], Reranked, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
-        """The items, how they were ordered, and in words what had to be done without: index, model, vectors."""
+    ) -> tuple[list[Candidate], Mapping[str, int], Reranked, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
+        """The items, their places as they were retrieved, how they were ordered, and in words what had to be done
+        without: index, model, vectors."""
         candidates, missing = self._candidates(query, profile, events)
         candidates = rescored(fitting_first(candidates, profile, self.explain.population))
         reranked, silent = self._reranked(query, profile, candidates, events, ask)
         chosen, alike = self._diverse(reranked.candidates, query.n)
-        return chosen, reranked, (missing, silent, alike)
+        places = {one.item.id: place for place, one in enumerate(candidates, 1)}
+        return chosen, places, reranked, (missing, silent, alike)
 
     def _profile(self, user: str, allow_new: bool) -> tuple[Profile, tuple[str, ...]]:
         try:
@@ -167,7 +171,12 @@ def few(events: int) -> str:
     return f"{known} known: much of this is what many people like"
 
 
-def recommendations(chosen: Sequence[Candidate], reasons: Reasons) -> tuple[Recommendation, ...]:
+def recommendations(
+    chosen: Sequence[Candidate], reasons: Reasons, places: Mapping[str, int] | None = None
+) -> tuple[Recommendation, ...]:
+    """`places`: where retrieval had put an item, before the model's vote and before the list was made diverse; it is
+    told among the sources as RETRIEVED."""
+    places = places or {}
     return tuple(
         Recommendation(
             rank=rank,
@@ -179,7 +188,12 @@ def recommendations(chosen: Sequence[Candidate], reasons: Reasons) -> tuple[Reco
             grounded=True,
             written_by=reason.by,
             explored=reason.explored or is_explored(one),
-            sources=one.sources,
+            sources=(*one.sources, *retrieved(one, places)),
         )
         for rank, (one, reason) in enumerate(zip(chosen, reasons.reasons, strict=True), 1)
     )
+
+
+def retrieved(one: Candidate, places: Mapping[str, int]) -> tuple[Source, ...]:
+    place = places.get(one.item.id)
+    return () if place is None else (Source(RETRIEVED, place, one.score),)

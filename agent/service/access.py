@@ -67,25 +67,48 @@ class Doorman:
 
     def admit(self, headers: Headers, address: str) -> Principal:
         """Who this is. Raises NoKey, NotAllowed, Overloaded, StoreError."""
-        principal = self._known(headers, address)
-        self._count(self._rate, principal.caller)
-        return principal
+        return self._known(headers, address)
+
+    @property
+    def open(self) -> bool:
+        """Whether nobody needs a key: nobody made one, and nobody else can reach us, so whoever can is at home."""
+        return self._loopback and not self._keys.any()
+
+    def admit_key(self, presented: str, address: str) -> Principal:
+        """Who shows this key. Raises NoKey, Overloaded, StoreError."""
+        if not self._window.test(self._wrong, "wrong", address):
+            raise Overloaded("too many wrong keys from this address", 60)
+        key = self._keys.find(presented.strip())
+        if key is None:
+            self._window.hit(self._wrong, "wrong", address)
+            raise NoKey("this API key is wrong or revoked")
+        return self._counted(Principal(key.id, frozenset(key.scopes), key.user))
+
+    def admit_again(self, key_id: str, address: str) -> Principal:
+        """Who showed the key of that id before; "" for somebody at home. Raises NoKey, Overloaded, StoreError."""
+        if not key_id:
+            if not self.open:
+                raise NoKey("a key is needed by now")
+            return self._counted(Principal(address, frozenset({"admin"}), at_home=True))
+        key = self._keys.still(key_id)
+        if key is None:
+            raise NoKey("this API key was revoked")
+        return self._counted(Principal(key.id, frozenset(key.scopes), key.user))
 
     def _known(self, headers: Headers, address: str) -> Principal:
         scheme, _, presented = headers.get("authorization", "").partition(" ")
         ours = presented.strip().startswith(f"{PREFIX}_")
-        if not ours and self._loopback and not self._keys.any():
-            # Whoever can reach us is at home; programs that must send some key may send any that is none of ours.
-            return Principal(address, frozenset({"admin"}), at_home=True)
+        if not ours and self.open:
+            # Programs that must send some key may send any that is none of ours.
+            return self.admit_again("", address)
         if not presented.strip():
             raise NoKey("send an API key: Authorization: Bearer rapport_…; `rapport keys add` makes one")
-        if not self._window.test(self._wrong, "wrong", address):
-            raise Overloaded("too many wrong keys from this address", 60)
-        key = self._keys.find(presented.strip()) if scheme.lower() == "bearer" else None
-        if key is None:
-            self._window.hit(self._wrong, "wrong", address)
-            raise NoKey("this API key is wrong or revoked")
-        return Principal(key.id, frozenset(key.scopes), key.user)
+        # Another scheme is no key of ours: it is looked up, and counted, as a wrong one.
+        return self.admit_key(presented if scheme.lower() == "bearer" else "", address)
+
+    def _counted(self, principal: Principal) -> Principal:
+        self._count(self._rate, principal.caller)
+        return principal
 
     def _count(self, rate: RateLimitItemPerMinute, caller: str) -> None:
         if not self._window.hit(rate, "requests", caller):

@@ -21,6 +21,10 @@ from agent.service.config import Config
 from agent.service.desk import Desk
 from agent.service.frame import Frame
 from agent.service.metrics import Metrics
+from agent.service.pages import door
+from agent.service.pages import routes as pages
+from agent.service.pages.render import Renderer
+from agent.service.pages.session import Seal
 from agent.service.pool import Gone
 from agent.service.problem import Problem, Wrong
 from agent.service.requests import Parts
@@ -65,6 +69,7 @@ def build(rapport: Rapport, config: Config, metrics: Metrics | None = None) -> F
         separate_input_output_schemas=False,
     )
     app.state.parts = Parts(desk, doorman)
+    app.state.office = door.Office(Renderer(), Seal.of(rapport.settings.home / "pages.key"))
     for router in (
         items.router,
         events.routes(config.bulk),
@@ -72,10 +77,12 @@ def build(rapport: Rapport, config: Config, metrics: Metrics | None = None) -> F
         people.router,
         openai.router,
         health.routes(metrics),
+        *pages.ROUTERS,
     ):
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, include_in_schema=False))
     problem.install(app)
+    door.install(app)
 
     @app.exception_handler(Gone)
     async def nobody(request: Request, error: Exception) -> Response:
