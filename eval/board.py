@@ -1,4 +1,4 @@
-"""What a board is: cases that systems are shown, labels that only the scorer opens, systems, measures, figures to match.
+"""What a board is: cases that systems are shown, labels that only the scorer opens, measures, figures to match.
 
 A system is handed what `Case.shown` holds and nothing else; labels live in another object, which the runner opens after
 the last answer is in. Nothing here knows a data set.
@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from numpy.typing import NDArray
+
 from agent.ask import Ask
 from eval.compare import Measure
 
 Kind = Literal["baseline", "rapport"]
-Many = Callable[[Sequence[Any]], Sequence[Any]]
+Many = Callable[[Sequence[Any]], Sequence[Any] | NDArray[Any]]
 """What every case shows -> an answer to each, in order."""
 One = Callable[[Any, Ask], "Answered"]
 """What one case shows, and a model to ask -> the answer."""
@@ -118,7 +120,6 @@ class Board:
     name: str
     version: int
     title: str
-    about: str
     protocol: str
     files: tuple[str, ...]
     load: Callable[[Path], Sequence[Part]]

@@ -11,7 +11,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,9 +104,11 @@ def told(board: Board, part: Part, system: System, how: Run, files: Mapping[str,
     if system.many:
         answers = tuple(system.many([case.shown for case in part.cases]))
         return Told(system, part.cases, answers, time.perf_counter() - started)
-    assert how.llm is not None and system.one is not None
+    assert how.llm is not None
     chosen = spread_over(part.cases, min(how.limit or part.few, part.few))
-    path = how.results / "answers" / f"{slug(board.name, part.name, system.name)}-{made_of(board, how.llm, files)}.jsonl"
+    path = (
+        how.results / "answers" / f"{slug(board.name, part.name, system.name)}-{made_of(board, how.llm, files)}.jsonl"
+    )
     with show.progress(f"{board.name} {part.name}: {system.name}") as progress:
         kept = list(asked(system, chosen, how.llm, path, progress))
     each = tuple(one for one, _ in kept)
@@ -154,7 +155,8 @@ def remembered(path: Path) -> dict[str, tuple[Answered, float]]:
     for line in lines[:-1]:
         row = json.loads(line)
         id, ms = row.pop("id"), row.pop("ms")
-        kept[id] = Answered(**{name: tuple(one) if name in TUPLES else one for name, one in row.items()}), ms
+        row |= {name: tuple(row[name]) for name in TUPLES}
+        kept[id] = Answered(**row), ms
     return kept
 
 
@@ -232,9 +234,7 @@ def line(part: Part, one: Scored, every: Sequence[Scored], how: Run) -> Noted:
         "kind": mine.system.kind,
         "about": mine.system.about,
         "n": len(mine.cases),
-        "metrics": {
-            measure.name: rounded(one.drawn[measure.name].interval()) for measure in part.measures
-        },
+        "metrics": {measure.name: rounded(one.drawn[measure.name].interval()) for measure in part.measures},
         "minus": minus,
         "label_permutation": round(first.reduce(known(rotated)), DIGITS),
         "slices": slices(part, one),

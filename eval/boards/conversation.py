@@ -1,4 +1,4 @@
-"""Board D1: which film is recommended next in this dialogue? ReDial's validation part, every film of the catalogue ranked.
+"""Board D1: which film is recommended next in this dialogue? ReDial's validation part, every film ranked.
 
 A case holds the turn's words and the films named so far. What a system learns from other dialogues never includes the
 case's own: `Crowd.without` takes it out before anything is counted, the answer of the turn and all later ones with it.
@@ -278,12 +278,13 @@ def systems(crowd: Crowd, turns: Sequence[Turn], right: Sequence[Sequence[int]])
         return [read.said(place[turn]) for turn in some]
 
     def both(some: Sequence[Turn]) -> list[Floats]:
-        mine, said = standard([together(one) for one in some]), standard(text(some))
-        return list(mine + 0.5 * said)
+        return [together(one) + 0.5 * said for one, said in zip(some, text(some), strict=True)]
 
     return (
         System("popularity in other dialogues", "baseline", each(crowd.popular), expected=figures(0.001, 0.056, 0.166)),
-        System("TF-IDF of what was said, on stories and people", "baseline", text, expected=figures(0.006, 0.031, 0.083)),
+        System(
+            "TF-IDF of what was said, on stories and people", "baseline", text, expected=figures(0.006, 0.031, 0.083)
+        ),
         System(TOGETHER, "baseline", each(together), expected=figures(0.029, 0.146, 0.281)),
         System("co-mention + 0.5 TF-IDF", "baseline", both, expected=figures(0.030, 0.138, 0.272)),
         System(OURS, "rapport", once(Blend(crowd, turns, right)), about="weights chosen on other dialogues, 5 folds"),
@@ -328,7 +329,6 @@ BOARD = Board(
     "board-d",
     1,
     "D. What is recommended next in a dialogue",
-    "conversation: ReDial's next recommended film, R@1 and R@10",
     "2,716 turns, 3,318 targets, 6,576 films ranked, those named before left out; bootstrap over dialogues",
     tuple(f"{FOLDER}/{one}" for one in ("id2info.json", "valid_data.jsonl", "valid_data_processed.jsonl")),
     load,

@@ -188,15 +188,17 @@ def slices(listener: Listener) -> tuple[tuple[str, str], ...]:
 def systems(listeners: Sequence[Listener]) -> tuple[System, ...]:
     tags = Tags(background(listeners))
     return (
-        System(POPULAR, "baseline", partial(ranked, popular), expected=dict(zip(NAMES, (0.333, 0.253, 0.276, 0.308)))),
-        System(
-            AGGREGATED, "baseline", partial(ranked, aggregated), expected=dict(zip(NAMES, (0.537, 0.408, 0.453, 0.501)))
-        ),
+        System(POPULAR, "baseline", partial(ranked, popular), expected=figures(0.333, 0.253, 0.276, 0.308)),
+        System(AGGREGATED, "baseline", partial(ranked, aggregated), expected=figures(0.537, 0.408, 0.453, 0.501)),
         System("the same, of somebody else", "baseline", partial(shifted, aggregated)),
         System(TAGS, "rapport", tags, about="agent/persona: what stands out in the history"),
         System("Rapport's tags, filled up by others' tags", "rapport", partial(filled, tags, DOUBTED)),
         System("others' tags, weighed by how many gave them", "rapport", partial(ranked, DOUBTED)),
     )
+
+
+def figures(*found: float) -> dict[str, float]:
+    return dict(zip(("P@5", "P@10", "R@10", "NDCG@10"), found, strict=True))
 
 
 DOUBTED = partial(aggregated, doubt=3.0)
@@ -216,7 +218,6 @@ def background(listeners: Sequence[Listener]) -> Population:
 
 POPULAR, AGGREGATED = "most popular tags, own removed", "tags others gave the artists, by log plays"
 TAGS = "Rapport's tags"
-NAMES = ("P@5", "P@10", "R@10", "NDCG@10")
 MEASURES = (
     Measure("NDCG@10", lambda answer, gold: (ndcg_of(answer, dict.fromkeys(gold, 1.0), 10),)),
     Measure("P@5", lambda answer, gold: (precision(answer, gold, 5),)),
@@ -228,7 +229,6 @@ BOARD = Board(
     "board-e",
     1,
     "E. Interest tags against people's own",
-    "interest tags: Last.fm people's own tags, NDCG@10",
     "closed vocabulary of tags used by 5 people; gold: a person's 10 most used; input: 50 artists, others' tags",
     tuple(f"{FOLDER}/{one}.dat" for one in ("artists", "tags", "user_artists", "user_taggedartists")),
     load,

@@ -1,8 +1,8 @@
 """Board B: will this person like this film? TALLRec's rows of MovieLens, from the likes and dislikes in the row alone.
 
 A row is answered by itself: the rows are overlapping windows, and a neighbour holds the answer. What everybody else
-thinks of a film is fitted on valid.json and on MovieLens latest-small, whose people are others; nothing is fitted on the
-rows that are measured.
+thinks of a film is fitted on valid.json and on MovieLens latest-small, whose people are others; nothing is fitted on
+the rows that are measured.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def read(path: Path) -> tuple[list[Row], list[bool]]:
 def parsed(text: str) -> Row:
     likes, _, rest = text.partition("\nUser Unpreference: ")
     dislikes, _, asked = rest.partition("\nWhether the user will like the target movie ")
-    names = (tuple(TITLE.findall(one)) for one in (likes.partition(": ")[2], dislikes))
-    return Row(*names, asked.strip().removesuffix("?").strip('"'))
+    liked, disliked = (tuple(TITLE.findall(one)) for one in (likes.partition(": ")[2], dislikes))
+    return Row(liked, disliked, asked.strip().removesuffix("?").strip('"'))
 
 
 def shares(rows: Sequence[Row]) -> Floats:
@@ -186,7 +186,13 @@ def names_of(title: str) -> tuple[str, ...]:
     return tuple(filter(None, map(plain, (re.sub(r"\(.*?\)", "", title), *inside))))
 
 
-SIGNALS = ("likes in the row", "likes against what the films get", "others' likes of the film", "factors", "similar films")
+SIGNALS = (
+    "likes in the row",
+    "likes against what the films get",
+    "others' likes of the film",
+    "factors",
+    "similar films",
+)
 
 
 class Signals:
@@ -205,7 +211,9 @@ class Signals:
         odds = math.log((len(row.liked) + 1) / (len(row.disliked) + 1))
         film = others.place(row.film)
         film_share = 0.5 if film is None else float(others.liked_share[film])
-        said = [(others.place(title), sign) for titles, sign in ((row.liked, 1.0), (row.disliked, -1.0)) for title in titles]
+        said = [
+            (others.place(title), sign) for titles, sign in ((row.liked, 1.0), (row.disliked, -1.0)) for title in titles
+        ]
         had = np.array([at for at, _ in said if at is not None], np.intp)
         if not len(had):
             return [odds, 0.0, film_share, 0.0, 0.0]
@@ -246,7 +254,9 @@ def load(data: Path) -> list[Part]:
     valid, valid_answers = read(data / FOLDER / "valid.json")
     rows, answers = read(data / FOLDER / "test.json")
     cases = tuple(Case(f"{at}", row, slices=slices(row)) for at, row in enumerate(rows))
-    labels = Labels({f"{at}": (yes, round(row.share, 6)) for at, (row, yes) in enumerate(zip(rows, answers, strict=True))})
+    labels = Labels(
+        {f"{at}": (yes, round(row.share, 6)) for at, (row, yes) in enumerate(zip(rows, answers, strict=True))}
+    )
     return [
         Part(
             "test",
@@ -326,8 +336,8 @@ BOARD = Board(
     "board-b",
     1,
     "B. Will they like it?",
-    "preference: TALLRec's film rows, AUC",
     "test.json, one row at a time; everything fitted on valid.json and on other people's ratings; AUC x100",
-    tuple(f"{FOLDER}/{one}.json" for one in ("valid", "test")) + tuple(f"{FILMS}/{one}.csv" for one in ("movies", "ratings")),
+    tuple(f"{FOLDER}/{one}.json" for one in ("valid", "test"))
+    + tuple(f"{FILMS}/{one}.csv" for one in ("movies", "ratings")),
     load,
 )
