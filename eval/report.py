@@ -179,5 +179,8 @@ def spread(values: Sequence[float]) -> str:
 
 def signed(values: Sequence[float]) -> str:
     """A difference and its interval."""
-    mean, low, high = (f"{'+' if one >= 0 else '-'}{figure(abs(one))}" for one in values)
+    digits = 2 if max(map(abs, values)) >= 1 else 4
+    mean, low, high = (
+        f"{one:+.{digits}f}".replace("0.", ".", 1) if abs(one) < 1 else f"{one:+.{digits}f}" for one in values
+    )
     return f"{mean} [{low}, {high}]"

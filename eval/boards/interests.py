@@ -26,6 +26,8 @@ FOLDER = "lastfm-2k"
 FEW_PEOPLE = 5
 """A tag is in the vocabulary when so many people use it; a person takes part with so many tags of it."""
 GOLD, ARTISTS = 10, 50
+FOLDS = 5
+"""What everybody does is counted on the people of the other folds."""
 SHARED, MOST_TAGS = 2, 8
 """The importer's rule for an artist's categories: tags that so many people gave, the most used so many."""
 
@@ -48,6 +50,8 @@ class Listener:
     artists: tuple[Artist, ...]
     popular: Mapping[str, int]
     """tag -> how often all others used it."""
+    everybody: Population
+    """What people of other folds listen to, by tags that people of other folds gave."""
 
 
 Scores = Callable[[Listener], Mapping[str, float]]
@@ -91,25 +95,32 @@ def shifted(scores: Scores, listeners: Sequence[Listener]) -> list[list[str]]:
 class Tags:
     """The product's own: the artists as a catalogue, the plays as events, and what stands out as tags."""
 
-    def __init__(self, population: Population, limit: int = GOLD) -> None:
-        self._population, self._limit = population, limit
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = names
+        self._ids = {name: id for id, name in names.items()}
 
     def __call__(self, listeners: Sequence[Listener]) -> list[list[str]]:
         return [self._tags(one) for one in listeners]
 
     def _tags(self, listener: Listener) -> list[str]:
-        items = {one.id: Item(one.id, one.name, categories=categories(one)) for one in listener.artists}
+        items = {one.id: as_item(one.id, one.name, one.tags, self._names) for one in listener.artists}
         events = [
-            Event(at + 1, "u", one.id, "play", float(one.plays)) for at, one in enumerate(reversed(listener.artists))
+            Event(at, "u", one.id, "play", float(one.plays)) for at, one in enumerate(reversed(listener.artists), 1)
         ]
-        tally = add(Tally(), events, items, self._population, {}, {}, len(events))
-        found = evidence(tally, self._population, self._limit)
-        return [value_of(one.feature) for one in found if one.polarity > 0 and one.feature.startswith("category:")]
+        tally = add(Tally(), events, items, listener.everybody, {}, {}, len(events))
+        found = evidence(tally, listener.everybody, GOLD)
+        return [
+            self._ids[value_of(one.feature)]
+            for one in found
+            if one.polarity > 0 and one.feature.startswith("category:")
+        ]
 
 
-def categories(artist: Artist) -> tuple[str, ...]:
-    shared = [(tag, count) for tag, count in artist.tags.items() if count >= SHARED]
-    return tuple(tag for tag, _ in sorted(shared, key=lambda one: (-one[1], int(one[0])))[:MOST_TAGS])
+def as_item(id: str, name: str, tags: Mapping[str, int], names: Mapping[str, str]) -> Item:
+    """An artist as the importer keeps it: the tags that several people gave, most used first."""
+    shared = [(tag, count) for tag, count in tags.items() if count >= SHARED]
+    best_first = sorted(shared, key=lambda one: (-one[1], int(one[0])))[:MOST_TAGS]
+    return Item(id, name, categories=tuple(names[tag] for tag, _ in best_first))
 
 
 def filled(tags: Tags, scores: Scores, listeners: Sequence[Listener]) -> list[list[str]]:
@@ -129,6 +140,7 @@ def load(data: Path) -> list[Part]:
     for user, artist, count in table(folder / "user_artists.dat"):
         plays[user].append((artist, int(count)))
     names = {id: name for id, name, *_ in table(folder / "artists.dat")}
+    tag_names = {row[0]: row[1] for row in table(folder / "tags.dat")}
     given = [(user, artist, tag) for user, artist, tag, *_ in table(folder / "user_taggedartists.dat")]
     users_of: defaultdict[str, set[str]] = defaultdict(set)
     for user, _, tag in given:
@@ -145,10 +157,12 @@ def load(data: Path) -> list[Part]:
     total = sum(own.values(), Counter[str]())
     people = sorted((user for user in own if len(own[user]) >= FEW_PEOPLE and plays[user]), key=int)
 
+    everybody = [background(fold, people, plays, names, of_artist, mine, tag_names) for fold in range(FOLDS)]
+
     def listener(user: str) -> Listener:
         top = sorted(plays[user], key=lambda one: (-one[1], int(one[0])))[:ARTISTS]
         artists = (Artist(id, names.get(id, id), count, of_artist[id] - mine[user, id]) for id, count in top)
-        return Listener(tuple(artists), total - own[user])
+        return Listener(tuple(artists), total - own[user], everybody[int(user) % FOLDS])
 
     cases = tuple(Case(user, shown := listener(user), slices=slices(shown)) for user in people)
     gold = {user: best({tag: float(count) for tag, count in own[user].items()}) for user in people}
@@ -158,7 +172,7 @@ def load(data: Path) -> list[Part]:
             "people",
             cases,
             Labels(gold),
-            systems([case.shown for case in cases]),
+            systems(tag_names),
             MEASURES,
             {
                 "people with plays": (sum(map(bool, plays.values())), 1892),
@@ -185,8 +199,8 @@ def slices(listener: Listener) -> tuple[tuple[str, str], ...]:
     return (("artists that nobody else tagged", "under a quarter" if untagged < 0.25 else "a quarter and more"),)
 
 
-def systems(listeners: Sequence[Listener]) -> tuple[System, ...]:
-    tags = Tags(background(listeners))
+def systems(names: Mapping[str, str]) -> tuple[System, ...]:
+    tags = Tags(names)
     return (
         System(POPULAR, "baseline", partial(ranked, popular), expected=figures(0.333, 0.253, 0.276, 0.308)),
         System(AGGREGATED, "baseline", partial(ranked, aggregated), expected=figures(0.537, 0.408, 0.453, 0.501)),
@@ -204,16 +218,22 @@ def figures(*found: float) -> dict[str, float]:
 DOUBTED = partial(aggregated, doubt=3.0)
 
 
-def background(listeners: Sequence[Listener]) -> Population:
-    """What everybody listens to, with each artist as one of the people sees it who is not among its taggers."""
-    events: Counter[str] = Counter()
-    seen: dict[str, Item] = {}
-    for one in listeners:
-        for artist in one.artists:
-            events[artist.id] += 1
-            if artist.id not in seen:
-                seen[artist.id] = Item(artist.id, artist.name, categories=categories(artist))
-    return survey(seen.values(), events)
+def background(
+    fold: int,
+    people: Sequence[str],
+    plays: Mapping[str, Sequence[tuple[str, int]]],
+    names: Mapping[str, str],
+    of_artist: Mapping[str, Counter[str]],
+    mine: Mapping[tuple[str, str], Counter[str]],
+    tag_names: Mapping[str, str],
+) -> Population:
+    """What everybody listens to, without the people of a fold, neither their plays nor their tags."""
+    without = {artist: Counter(counts) for artist, counts in of_artist.items()}
+    for (user, artist), counts in mine.items():
+        if int(user) % FOLDS == fold:
+            without[artist] -= counts
+    events = Counter(artist for user in people if int(user) % FOLDS != fold for artist, _ in plays[user])
+    return survey((as_item(id, names.get(id, id), without.get(id, {}), tag_names) for id in events), events)
 
 
 POPULAR, AGGREGATED = "most popular tags, own removed", "tags others gave the artists, by log plays"

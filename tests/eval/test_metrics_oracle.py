@@ -30,7 +30,7 @@ def library(measure, ranked, gains) -> float:
     return ir_measures.calc_aggregate([measure], judged, run)[measure]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(rankings())
 def test_lists_as_ir_measures_has_them(drawn):
     ranked, relevant, k = drawn
@@ -49,7 +49,7 @@ def test_lists_as_ir_measures_has_them(drawn):
     assert metrics.f1(ranked, relevant, k) * (right + found) == pytest.approx(2 * right * found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.permutations(ITEMS), st.dictionaries(st.sampled_from(ITEMS), st.integers(1, 3), min_size=1), st.integers(1, 9)
 )
@@ -58,6 +58,7 @@ def test_graded_gains_as_ir_measures_has_them(ranked, gains, k):
     assert ours == pytest.approx(library(nDCG @ k, ranked, gains))
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.booleans()), min_size=2, max_size=30))
 def test_auc_as_scikit_learn_has_it(pairs):
     scores, labels = zip(*pairs, strict=True)
@@ -67,6 +68,7 @@ def test_auc_as_scikit_learn_has_it(pairs):
         assert metrics.auc(scores, labels) == 0.5
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30))
 def test_macro_f1_as_scikit_learn_has_it(pairs):
     said, true = zip(*pairs, strict=True)
