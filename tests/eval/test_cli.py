@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from agent import cli
 from eval import results
-from eval.boards import board
+from eval.boards import BOARDS, board
 from eval.boards.preference import FOLDER, read
 from eval.cli import TASKS
 from tests.eval.boards.test_boards import tallrec
@@ -46,6 +46,18 @@ def test_what_was_asked_wrongly_is_one_line(monkeypatch, capsys, arguments, says
 def test_a_data_folder_that_is_not_there_is_one_line(monkeypatch, capsys, tmp_path):
     assert called(monkeypatch, "run", "board-a", "--data", str(tmp_path)) == 1
     assert "movielens-latest-small" in capsys.readouterr().err
+
+
+def test_boards_whose_data_are_absent_are_passed_over_and_named(monkeypatch, capsys, tmp_path):
+    tallrec(tmp_path / "data", ["Yes.", "No."] * 10)
+    monkeypatch.setitem(
+        TASKS, "board-a", TASKS["board-a"].__class__("about", lambda on: {"parts": [], "board": "board-a"})
+    )
+    monkeypatch.setattr("eval.cli.BOARDS", {name: BOARDS[name] for name in ("board-g", "board-b")})
+    assert called(monkeypatch, "run", "boards", "--data", str(tmp_path / "data"), "--results", str(tmp_path)) == 1
+    told = capsys.readouterr()
+    assert "board-g was not run: " in told.err
+    assert [one["board"] for one in results.every(tmp_path)] == ["board-a", "board-b"]
 
 
 def test_a_table_for_people_and_json_for_programs_and_both_kept(monkeypatch, capsys, tmp_path):
