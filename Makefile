@@ -38,8 +38,17 @@ test-long: check  ## the long ones too (tens of minutes; Ray is installed for th
 	$(UV) sync --frozen --extra local --extra serve --extra eval --extra factors --extra ray --extra prices
 	$(RUN) pytest -m "long or not long"
 
-eval: install  ## the measurements; name the data folder with DATA=…
-	$(RUN) rapport eval list
+RESULTS ?= results
+LLM ?= builtin
+LIMIT ?= 200
+
+eval: install  ## the scoreboard: DATA=the data folder; RESULTS=where the report goes; LLM=builtin or another, LIMIT=cases it is asked
+	@test -n "$(DATA)" || { echo "name the data folder: make eval DATA=…"; exit 2; }
+	$(RUN) rapport eval run boards --data "$(DATA)" --results "$(RESULTS)"
+	$(RUN) rapport eval report --results "$(RESULTS)"
+	for board in board-g board-h robustness; do \
+	  $(RUN) rapport eval run $$board --data "$(DATA)" --results "$(RESULTS)" --llm "$(LLM)" --limit $(LIMIT) || exit 1; done
+	$(RUN) rapport eval report --results "$(RESULTS)"
 
 clean:  ## the environment and what was built
 	rm -rf .venv .tools build dist
