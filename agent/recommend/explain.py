@@ -11,16 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 from agent.ask import Ask, Reply
 from agent.errors import BadCompletion, LLMError
-from agent.features import Population, features, kind_of, value_of
+from agent.features import Described, Population, kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
 from agent.labels import experienced, label, listing, noun, plural, shown, spoken, title
 from agent.persona import naming
 from agent.persona.naming import receipt
+from agent.persona.profiler import NO_MODEL
 from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
 from agent.recommend.catalogue import plain as one_line
@@ -121,6 +123,11 @@ class Explain:
     people_with: Callable[[str, str], int] = nobody
     """How many people are known to have had two items, both of them."""
 
+    @cached_property
+    def features(self) -> Described:
+        """What an item is counted under."""
+        return Described(self.population)
+
     def __call__(
         self,
         candidates: Sequence[Candidate],
@@ -176,7 +183,7 @@ class Explain:
         words: str,
         used: Mapping[str, int],
     ) -> Case:
-        own = features(candidate.item, self.population)
+        own = self.features(candidate.item)
         # A maker called like the item (a band's first record) would read as the item itself.
         shared = [f for f in own if f in likes and value_of(f).casefold() != candidate.item.title.casefold()]
         common = sorted(shared, key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[:COMMON]
@@ -226,7 +233,8 @@ class Explain:
         voted = {one.retriever.removeprefix("recent:") for one in near}
         scored = []
         for id, item in mine.items():
-            shared = len(set(common) & set(features(item, self.population)))
+            had = self.features(item) if common else ()
+            shared = sum([feature in had for feature in common])
             if (shared or id in voted) and len(item.title) <= MAX_TITLE and item.title != candidate.item.title:
                 mark = tally.marks[id]
                 scored.append((shared + (id in voted) - 0.6 * used.get(id, 0), mark.preference, item, mark))
@@ -249,6 +257,8 @@ class Explain:
         telling = [case for case in cases if case.common and case.close and not case.against and not case.had]
         if not telling:
             return {}, Reasons(())
+        if ask.llm.name == NO_MODEL:
+            return {}, cost_of((), ("reasons were written without a model: there is none",), silent=True)
         if language == "zh" and not ask.llm.capable:
             return {}, Reasons((), notes=("small models are not asked to write Chinese",))
         written: dict[str, tuple[str, list[str]]] = {}

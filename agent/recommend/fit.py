@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from agent.features import Population, features
 from agent.recommend.retrieve import COLLABORATIVE
-from agent.types import Candidate, Profile
+from agent.types import Candidate, Item, Profile
 
 NEAR = 5
 """A liked item's vote counts as closeness only among its nearest this many."""
 
 
-def fitting_first(candidates: Sequence[Candidate], profile: Profile, population: Population) -> list[Candidate]:
+def fitting_first(
+    candidates: Sequence[Candidate], profile: Profile, features: Callable[[Item], Sequence[str]]
+) -> list[Candidate]:
     """The same candidates: first those that fit, then those that nothing speaks for, last those the person tends not to
     like; each group in its order. Popularity alone does not make an item fit somebody who is known; that it goes
     together with what they had does."""
@@ -20,7 +21,7 @@ def fitting_first(candidates: Sequence[Candidate], profile: Profile, population:
     dislikes = {tag.feature: tag.weight for tag in profile.tags if tag.polarity < 0 and tag.feature}
 
     def group(one: Candidate) -> int:
-        own = features(one.item, population)
+        own = features(one.item)
         for_it = sum(likes.get(feature, 0.0) for feature in own)
         against = sum(dislikes.get(feature, 0.0) for feature in own)
         if against > for_it:

@@ -98,7 +98,7 @@ class Recommender:
     ) -> tuple[list[Candidate], Reranked, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]]:
         """The items, how they were ordered, and in words what had to be done without: index, model, vectors."""
         candidates, missing = self._candidates(query, profile, events)
-        candidates = rescored(fitting_first(candidates, profile, self.explain.population))
+        candidates = rescored(fitting_first(candidates, profile, self.explain.features))
         reranked, silent = self._reranked(query, profile, candidates, events, ask)
         chosen, alike = self._diverse(reranked.candidates, query.n)
         return chosen, reranked, (missing, silent, alike)

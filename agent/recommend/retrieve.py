@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from agent.errors import StoreBusy, StoreError
-from agent.features import Population, features, value_of
+from agent.features import Described, Population, value_of
 from agent.persona.tally import preference
 from agent.recommend.catalogue import filters, matches
 from agent.recommend.fuse import Ballot, Votes
@@ -30,8 +30,6 @@ Items = Callable[[Sequence[str]], Mapping[str, Item]]
 ENOUGH_EVENTS = 5.0
 COLLABORATIVE = "collaborative"
 """What the votes of everybody's histories are called; "collaborative:<id>" names the own item they rest on most."""
-MOST_DESCRIBED = 20_000
-"""Items whose features are remembered."""
 OTHERS_SCAN = 2000
 """How far down the collaborative list is looked for items that match a filter."""
 LIKED = 0.4
@@ -121,13 +119,17 @@ class Probe:
     """The stored vector of this item is the question; else `text` is."""
 
 
+Opinions = Sequence[tuple[Event, float]]
+"""The last word on each item and how much it was liked (-1 to 1), newest first: see `opinions`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """Every list that has a say in one answer, before they are weighed against each other."""
 
     query: Query
     profile: Profile
-    events: Sequence[Event]
+    said: Opinions
     had: int
     """Items that the person has had."""
     votes: Votes
@@ -200,10 +202,11 @@ class Retrieve:
         # Who says what they want is not a stranger, however short their history.
         spoken = bool(query.words.strip() or query.like) or any(tag.kind == "stated" for tag in profile.tags)
         strange = 0.0 if spoken else 3 / (3 + len(had))
+        said = opinions(events)
         with index_errors():
             # In a small catalogue a deep list would hold everything, and a vote for everything says nothing.
             depth = max(2 * query.n, min(config.depth, self.index.count() // 10))
-            ballots = self._ask(self._probes(query, profile, events), where, seen, depth)
+            ballots = self._ask(self._probes(query, profile, said), where, seen, depth)
             head = list[Candidate]()
             if not ballots or strange > config.stranger:
                 head = Popular(self.items, self.popular, config)(query, profile, events)
@@ -214,7 +217,7 @@ class Retrieve:
         voice = self.others(events) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
         votes = Votes([*ballots, popular], config.damping)
-        return Gathered(query, profile, events, len(had), votes, voice, heard)
+        return Gathered(query, profile, said, len(had), votes, voice, heard)
 
     def weighed(self, found: Gathered) -> list[Candidate]:
         """What the lists add up to, best first. Raises StoreError when the index fails."""
@@ -225,7 +228,7 @@ class Retrieve:
         votes = votes.plus(Ballot("taste", config.taste, self._tasted(items, profile)))
         best = votes.leading(2 * wanted, among=items)
         with index_errors():
-            unwanted = self._near_duplicates(best, found.events)
+            unwanted = self._near_duplicates(best, found.said)
         aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
         scores = {
             id: self._lowered(votes.score(id), items[id], aversions)
@@ -236,18 +239,20 @@ class Retrieve:
         order = sorted(scores, key=lambda id: (-scores[id], id))
         share = 0.0 if query.words or query.like else query.surprise * config.explored_share
         # Who voted is told of what is returned, unless votes decide what that is.
+        told = order if share else order[:wanted]
         candidates = [
-            Candidate(items[id], scores[id], votes.sources(id)) for id in (order if share else order[:wanted])
+            Candidate(items[id], scores[id], sources)
+            for id, sources in zip(told, votes.sources(told), strict=True)
         ]
         chosen = reserve(candidates, [is_explored(one) for one in candidates], share)[:wanted] if share else candidates
-        return named(chosen, found.voice, liked_items(found.events)) if found.voice else chosen
+        return named(chosen, found.voice, liked_items(found.said)) if found.voice else chosen
 
-    def _probes(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Probe]:
+    def _probes(self, query: Query, profile: Profile, said: Opinions) -> list[Probe]:
         config = self.config
         likes = strongest(profile.tags, 1, latent=False)[: config.most_tags]
         latent = strongest(profile.tags, 1, latent=True)[: config.most_latent]
         against = [tag for tag in strongest(profile.tags, -1, latent=False) if not tag.feature][: config.most_latent]
-        recent = recently_liked(events, config.most_recent, config.decay)
+        recent = recently_liked(said, config.most_recent, config.decay)
         return [
             *shared_out(config.tags, [Probe(f"tag:{tag.name}", tag.weight, tag_text(tag)) for tag in likes]),
             *shared_out(config.recent, [Probe(f"recent:{id}", weight, item=id) for id, weight in recent.items()]),
@@ -298,18 +303,9 @@ class Retrieve:
         weight = min(weight, self.config.beside_words) if found.query.words.strip() or found.query.like else weight
         return [Ballot(COLLABORATIVE, weight, found.heard)] if weight and found.heard else []
 
-    def _features(self, item: Item) -> tuple[str, ...]:
-        known = self._described.get(item.id)
-        if known is None or known[0] is not item:
-            if len(self._described) > MOST_DESCRIBED:
-                self._described.clear()
-            known = self._described[item.id] = item, features(item, self.population)
-        return known[1]
-
     @cached_property
-    def _described(self) -> dict[str, tuple[Item, tuple[str, ...]]]:
-        """Items with their features: the same items come up for person after person."""
-        return {}
+    def _features(self) -> Described:
+        return Described(self.population)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -330,8 +326,10 @@ class Retrieve:
         ]
         return sorted(((id, score) for id, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0]))
 
-    def _near_duplicates(self, ids: Sequence[str], events: Sequence[Event]) -> set[str]:
-        disliked = recently_disliked(events, self.config.most_disliked)
+    def _near_duplicates(self, ids: Sequence[str], said: Opinions) -> set[str]:
+        disliked = recently_disliked(said, self.config.most_disliked)
+        if not disliked:
+            return set()
         vectors = self.index.vectors([*ids, *disliked])
         bad, kept = [vectors[id] for id in disliked if id in vectors], [id for id in ids if id in vectors]
         if not bad or not kept:
@@ -380,14 +378,14 @@ def consumed(events: Iterable[Event], kinds: Iterable[EventKind]) -> set[str]:
     return {event.item for event in events if event.item and event.kind in finished}
 
 
-def recently_liked(events: Sequence[Event], most: int, decay: float) -> dict[str, float]:
+def recently_liked(said: Opinions, most: int, decay: float) -> dict[str, float]:
     """The `most` liked items with the highest preference x decay^(how many were liked after it), highest first.
 
-    `events`: oldest first. Undated events have no order, so only their preference counts.
+    Undated events have no order, so only their preference counts.
     """
     weights: dict[str, float] = {}
     age = 0
-    for event, amount in opinions(events):
+    for event, amount in said:
         if amount > 0:
             weights[event.item] = amount * (decay**age if event.at else 1.0)
             age += event.at is not None
@@ -395,14 +393,14 @@ def recently_liked(events: Sequence[Event], most: int, decay: float) -> dict[str
     return {id: weights[id] for id in best}
 
 
-def liked_items(events: Sequence[Event]) -> frozenset[str]:
-    """Every item that the person likes, by the last word on it. `events`: oldest first."""
-    return frozenset(event.item for event, amount in opinions(events) if amount > 0)
+def liked_items(said: Opinions) -> frozenset[str]:
+    """Every item that the person likes, by the last word on it."""
+    return frozenset(event.item for event, amount in said if amount > 0)
 
 
-def recently_disliked(events: Sequence[Event], most: int) -> list[str]:
-    """The items disliked last, newest first. `events`: oldest first."""
-    return [event.item for event, amount in opinions(events) if amount < 0][:most]
+def recently_disliked(said: Opinions, most: int) -> list[str]:
+    """The items disliked last, newest first."""
+    return [event.item for event, amount in said if amount < 0][:most]
 
 
 def opinions(events: Sequence[Event]) -> list[tuple[Event, float]]:

@@ -306,14 +306,14 @@ def test_what_was_liked_last_weighs_most_and_the_last_word_counts():
         event("changed", value=1, day=4),
         event("meh", value=3, day=5),
     ]
-    assert list(recently_liked(events, 10, 0.5)) == ["new", "old"]
-    assert recently_liked(events, 10, 0.5)["old"] == recently_liked(events, 10, 0.5)["new"] / 2
-    assert recently_disliked(events, 10) == ["changed"]
+    assert list(recently_liked(opinions(events), 10, 0.5)) == ["new", "old"]
+    assert recently_liked(opinions(events), 10, 0.5)["old"] == recently_liked(opinions(events), 10, 0.5)["new"] / 2
+    assert recently_disliked(opinions(events), 10) == ["changed"]
 
 
 def test_without_dates_only_preference_counts():
     events = [event("much", "play", 900, None), event("some", "play", 300, None), event("little", "play", 200, None)]
-    assert list(recently_liked(events, 2, 0.1)) == ["much", "some"]
+    assert list(recently_liked(opinions(events), 2, 0.1)) == ["much", "some"]
 
 
 @dataclass(frozen=True)
