@@ -230,7 +230,7 @@ class Rapport:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
         derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative", "chat")
         with self._making:
-            for name in (*derived, "_neighbours"):
+            for name in (*derived, "_neighbours", "_entries"):
                 self.__dict__.pop(name, None)
             self._unusable = ""
 
@@ -352,7 +352,7 @@ class Rapport:
             retrieve=self._retrieve(),
             without=self._unusable,
             popular=self._popular,
-            explain=Explain(self.store.items, self.background.stats, population, self.domain, self._people_with()),
+            explain=Explain(self._entries, self.background.stats, population, self.domain, self._people_with()),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
@@ -365,6 +365,11 @@ class Rapport:
         )
         desk = Desk(self.store, self.recommend, self.explain, self.everything, self.domain)
         return Chat(desk, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
+
+    @part
+    def _entries(self) -> Remembered[Item]:
+        """Items of the catalogue by id."""
+        return Remembered(self.store.items)
 
     @part
     def _neighbours(self) -> Near | None:
@@ -381,7 +386,7 @@ class Rapport:
         return Retrieve(
             index,
             Remembering(self.embedder),
-            Remembered(self.store.items),
+            self._entries,
             self.popular,
             population=self.background.population,
             crowd=crowd_size(self.background.stats),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -140,8 +140,9 @@ class Voice:
         order = speaks[np.argsort(-self.scores[speaks], kind="stable")]
         return ((self.ids[at], float(self.scores[at])) for at in order)
 
-    def because(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        """For each of `ids` the items of the own history that speak for it, the loudest first."""
+    def loudest(self, ids: Sequence[str], among: Collection[str]) -> dict[str, str]:
+        """For each of `ids` the item of the own history that speaks for it most, of those that are `among`; of equals
+        the oldest. What none of them speaks for is left out."""
         asked = list(dict.fromkeys(ids))
         columns = np.full(len(self.ids), -1)
         columns[[bisect_left(self.ids, id) for id in asked]] = np.arange(len(asked))
@@ -149,10 +150,9 @@ class Voice:
         wanted = np.flatnonzero(at >= 0)
         cells = at[wanted] * len(self.own) + self.entries.rows[wanted]
         parts = np.bincount(cells, self.entries.values[wanted], shape[0] * shape[1]).reshape(shape)
-        order = np.argsort(-parts, axis=1, kind="stable")
-        return {
-            id: [self.own[one] for one in order[row, : int((parts[row] > 0).sum())]] for row, id in enumerate(asked)
-        }
+        parts[:, [one not in among for one in self.own]] = 0
+        best = parts.argmax(axis=1) if self.own else np.zeros(len(asked), np.intp)
+        return {id: self.own[at] for id, row, at in zip(asked, parts, best, strict=True) if len(row) and row[at] > 0}
 
 
 @dataclass(frozen=True)

@@ -101,11 +101,6 @@ class Votes:
         ids = self.leading()
         return [Fused(id, self.score(id), votes) for id, votes in zip(ids, self.sources(ids), strict=True)]
 
-    def voted(self, id: str, retrievers: Collection[str]) -> bool:
-        """Whether one of the named retrievers voted for or against `id`."""
-        at = self._places.get(id)
-        return at is not None and any(at in places for ballot, places, _ in self._cast if ballot.retriever in retrievers)
-
     def sources(self, ids: Sequence[str]) -> list[tuple[Source, ...]]:
         """Who voted for or against each of `ids`, the one that counts most first, equals by name."""
         # Columns in the order of names, so that a stable sort by worth leaves equals in it.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agent.ask import Ask
 from agent.errors import LLMError, StoreError, UnknownItem, UnknownUser
 from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.persona.profiler import Profiler
-from agent.persona.tally import Tally
 from agent.recommend.diversify import DiversifyConfig, Stored, diversify
 from agent.recommend.explain import Explain, Reasons
 from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
+from agent.recommend.known import Acquaintances, Known
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
 from agent.recommend.retrieve import is_explored, rescored
 from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
@@ -52,13 +53,12 @@ class Recommender:
         answer and is named in its provenance.
         """
         started = time.perf_counter()
-        profile, notes = self._profile(query.user, allow_new)
+        known, notes = self._known(query.user, allow_new)
+        profile = known.profile
         ask = Ask(self.llm, self.store.log_call, query.user)
-        events = self.store.events(query.user)
-        tally = self._tally(query.user)
-        chosen, reranked, (missing, silent, alike) = self._chosen(query, profile, events, ask)
+        chosen, reranked, (missing, silent, alike) = self._chosen(query, profile, known.events, ask)
         language = query.language or profile.language
-        reasons = self.explain(chosen, profile, tally, events, ask, query.words, language)
+        reasons = self.explain(chosen, profile, known.tally, known.events, ask, query.words, language)
         return Answer(
             user=query.user,
             items=recommendations(chosen, reasons),
@@ -83,14 +83,15 @@ class Recommender:
 
     def why(self, user: str, item_id: str) -> Recommendation:
         """Why one item would, or would not, suit a person. Raises UnknownUser, UnknownItem."""
-        profile, _ = self._profile(user, allow_new=False)
+        known, _ = self._known(user, allow_new=False)
         item = self.store.item(item_id)
         if item is None or not item.title:
             raise UnknownItem(f"no item has the id {item_id!r}")
         candidate = Candidate(item, 0.0)
         ask = Ask(self.llm, self.store.log_call, user)
-        events = self.store.events(user)
-        reasons = self.explain([candidate], profile, self._tally(user), events, ask, language=profile.language)
+        reasons = self.explain(
+            [candidate], known.profile, known.tally, known.events, ask, language=known.profile.language
+        )
         return recommendations([candidate], reasons)[0]
 
     def _chosen(
@@ -103,18 +104,19 @@ class Recommender:
         chosen, alike = self._diverse(reranked.candidates, query.n)
         return chosen, reranked, (missing, silent, alike)
 
-    def _profile(self, user: str, allow_new: bool) -> tuple[Profile, tuple[str, ...]]:
+    def _known(self, user: str, allow_new: bool) -> tuple[Known, tuple[str, ...]]:
         try:
-            profile = self.profiler(user)
+            known = self._acquaintances(user)
         except UnknownUser:
             if not allow_new:
                 raise
-            return self.profiler.blank(user), (NEW_PERSON,)
-        return profile, (few(profile.events),) if profile.events <= FEW else ()
+            return self._acquaintances.unremembered(self.profiler.blank(user)), (NEW_PERSON,)
+        events = known.profile.events
+        return known, (few(events),) if events <= FEW else ()
 
-    def _tally(self, user: str) -> Tally:
-        body = self.store.tally(user)
-        return Tally.model_validate_json(body) if body else Tally()
+    @cached_property
+    def _acquaintances(self) -> Acquaintances:
+        return Acquaintances(self.store, self.profiler)
 
     def _candidates(
         self, query: Query, profile: Profile, events: Sequence[Event]

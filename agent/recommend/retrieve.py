@@ -8,7 +8,7 @@ there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -103,8 +103,9 @@ class Voice(Protocol):
         """(id, score), best first."""
         ...
 
-    def because(self, ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """For each of `ids` the items of the person's own history that speak for it, the loudest first."""
+    def loudest(self, ids: Sequence[str], among: Collection[str]) -> Mapping[str, str]:
+        """For each of `ids` the item of the person's own history that speaks for it most; only those of `among`
+        count, and what none of them speaks for is left out."""
         ...
 
 
@@ -241,10 +242,10 @@ class Retrieve:
         # Who voted is told of what is returned, unless votes decide what that is.
         told = order if share else order[:wanted]
         candidates = [
-            Candidate(items[id], scores[id], sources)
-            for id, sources in zip(told, votes.sources(told), strict=True)
+            Candidate(items[id], scores[id], sources) for id, sources in zip(told, votes.sources(told), strict=True)
         ]
-        chosen = reserve(candidates, [is_explored(one) for one in candidates], share)[:wanted] if share else candidates
+        explored = [is_explored(one) for one in candidates] if share else []
+        chosen = (reserve(candidates, explored, share) if any(explored) else candidates)[:wanted]
         return named(chosen, found.voice, liked_items(found.said)) if found.voice else chosen
 
     def _probes(self, query: Query, profile: Profile, said: Opinions) -> list[Probe]:
@@ -442,7 +443,7 @@ def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) 
     """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most."""
 
     heard = [one.item.id for one in candidates if any(vote.retriever == COLLABORATIVE for vote in one.sources)]
-    loudest = {id: next((item for item in own if item in liked), "") for id, own in voice.because(heard).items()}
+    loudest = voice.loudest(heard, liked)
 
     def source(one: Source, own: str) -> Source:
         return Source(f"{COLLABORATIVE}:{own}", one.rank, one.score) if one.retriever == COLLABORATIVE else one

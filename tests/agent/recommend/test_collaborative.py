@@ -176,9 +176,8 @@ def test_each_proposal_names_what_it_rests_on_and_how_many_had_both():
     trained = train(CROWD, 40, SMALL)
     assert trained is not None
     voice = trained(history("a", "x"))
-    named = voice.because(["b", "y", "b"])
-    assert (named["b"][0], named["y"][0]) == ("a", "x")
-    assert set(named) == {"b", "y"}
+    assert voice.loudest(["b", "y", "b"], {"a", "x"}) == {"b": "a", "y": "x"}
+    assert voice.loudest(["b", "y"], set()) == {}
     assert trained.people_with("a", "b") == 6
     assert trained.people_with("a", "y") == trained.people_with("a", "nothing") == 0
 
@@ -192,9 +191,9 @@ def test_scores_are_the_sum_of_what_each_own_item_adds():
     whole = parts.sum(axis=0)
     assert voice.heard == pytest.approx(whole, abs=1e-4)
     assert voice.scores - voice.scores.mean() == pytest.approx(whole - whole.mean(), abs=1e-4)
-    for id, own in voice.because(voice.ids).items():
+    for id, own in voice.loudest(voice.ids, set(voice.own)).items():
         column = parts[:, voice.ids.index(id)]
-        assert own == [voice.own[at] for at in np.argsort(-column, kind="stable") if column[at] > 0]
+        assert own == voice.own[int(np.argmax(column))]
 
 
 def test_somebody_of_whom_nothing_is_known_hears_nothing():

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,7 @@ from agent.recommend.retrieve import (
     RetrieveConfig,
     consumed,
     is_explored,
+    opinions,
     popularity,
     recently_disliked,
     recently_liked,
@@ -388,8 +389,8 @@ class Heard:
     def ranked(self) -> list[tuple[str, float]]:
         return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
 
-    def because(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        return {id: self.says[id] for id in ids}
+    def loudest(self, ids: Sequence[str], among: Collection[str]) -> dict[str, str]:
+        return {id: next(one for one in self.says[id] if one in among) for id in ids if among & set(self.says[id])}
 
 
 def with_others(says: dict[str, list[str]], weight: float = 8.0) -> Retrieve:
