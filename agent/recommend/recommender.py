@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
 
 from agent.ask import Ask
 from agent.errors import LLMError, StoreError, UnknownItem, UnknownUser
+from agent.history.explored import Explored
 from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.persona.profiler import Profiler
 from agent.recommend.diversify import DiversifyConfig, Stored, diversify
 from agent.recommend.explain import Explain, Reasons
+from agent.recommend.explore import ExploreConfig, believed, explored, places
 from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
 from agent.recommend.known import Acquaintances, Known
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
-from agent.recommend.retrieve import is_explored, rescored
-from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation
+from agent.recommend.retrieve import rescored
+from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation, Slot
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
 LIKED = 4.0
@@ -45,6 +51,7 @@ class Recommender:
     gate: Gate = field(default_factory=Gate)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     diversity: DiversifyConfig = field(default_factory=DiversifyConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
 
     def __call__(self, query: Query, *, allow_new: bool = False) -> Answer:
         """`query.n` recommendations, or fewer when the catalogue or the filters hold no more.
@@ -57,11 +64,13 @@ class Recommender:
         profile = known.profile
         ask = Ask(self.llm, self.store.log_call, query.user)
         chosen, reranked, (missing, silent, alike) = self._chosen(query, profile, known.events, ask)
+        chosen, slots = self._explored(query, known, chosen, reranked.candidates)
         language = query.language or profile.language
         reasons = self.explain(chosen, profile, known.tally, known.events, ask, query.words, language)
+        Explored(self.store).add(slots)
         return Answer(
             user=query.user,
-            items=recommendations(chosen, reasons),
+            items=recommendations(chosen, reasons, {one.item for one in slots}),
             degraded=bool(missing or silent or alike or reasons.silent),
             provenance=Provenance(
                 model=self.llm.name,
@@ -92,7 +101,7 @@ class Recommender:
         reasons = self.explain(
             [candidate], known.profile, known.tally, known.events, ask, language=known.profile.language
         )
-        return recommendations([candidate], reasons)[0]
+        return recommendations([candidate], reasons, frozenset())[0]
 
     def _chosen(
         self, query: Query, profile: Profile, events: Sequence[Event], ask: Ask
@@ -103,6 +112,23 @@ class Recommender:
         reranked, silent = self._reranked(query, profile, candidates, events, ask)
         chosen, alike = self._diverse(reranked.candidates, query.n)
         return chosen, reranked, (missing, silent, alike)
+
+    def _explored(
+        self, query: Query, known: Known, chosen: list[Candidate], pool: Sequence[Candidate]
+    ) -> tuple[list[Candidate], list[Slot]]:
+        """`chosen` with some places given to what is not known yet, and which; nothing of the kind for somebody who
+        said what they want, or of whom nothing is known."""
+        slots = places(len(chosen), query.surprise, self.explore.share)
+        if not slots or query.words or query.like or not known.profile.events:
+            return chosen, []
+        user, log = query.user, Explored(self.store).of(query.user)
+        beliefs = believed(known.profile, log, known.events, self.explore)
+        # The same state gives the same answer, and every answer changes the state.
+        seed = blake2b(f"{len(log)} {known.profile.version} {len(known.events)} {user}".encode("utf-8", "replace"))
+        random = np.random.default_rng(int.from_bytes(seed.digest()[:8], "big"))
+        shown, given = explored(chosen, pool, slots, beliefs, self.explore, random)
+        now = datetime.now(UTC)
+        return shown, [Slot(user, now, *one) for one in given]
 
     def _known(self, user: str, allow_new: bool) -> tuple[Known, tuple[str, ...]]:
         try:
@@ -169,7 +195,10 @@ def few(events: int) -> str:
     return f"{known} known: much of this is what many people like"
 
 
-def recommendations(chosen: Sequence[Candidate], reasons: Reasons) -> tuple[Recommendation, ...]:
+def recommendations(
+    chosen: Sequence[Candidate], reasons: Reasons, explored: Collection[str]
+) -> tuple[Recommendation, ...]:
+    """`explored`: ids of the items that took a place for exploration."""
     return tuple(
         Recommendation(
             rank=rank,
@@ -180,7 +209,7 @@ def recommendations(chosen: Sequence[Candidate], reasons: Reasons) -> tuple[Reco
             # A template is grounded by construction; a model's sentence only gets here when the check passed it.
             grounded=True,
             written_by=reason.by,
-            explored=reason.explored or is_explored(one),
+            explored=one.item.id in explored,
             sources=one.sources,
         )
         for rank, (one, reason) in enumerate(zip(chosen, reasons.reasons, strict=True), 1)

@@ -28,6 +28,12 @@ from vectorstore.base import Embedder, Filter, Vectors, VectorStore, VectorStore
 
 Items = Callable[[Sequence[str]], Mapping[str, Item]]
 ENOUGH_EVENTS = 5.0
+EXPLORE = "explore:"
+"""Begins the name of a guess about the person, as a retriever and as an arm of exploration."""
+UNDER_SHOWN = "under-shown"
+"""The retriever of items close to the person's likes that hardly anybody had."""
+KNOWN_HALF = 2
+"""An item counts as under-shown outside the first 1/KNOWN_HALF of the popularity list."""
 COLLABORATIVE = "collaborative"
 """What the votes of everybody's histories are called; "collaborative:<id>" names the own item they rest on most."""
 OTHERS_SCAN = 2000
@@ -74,10 +80,13 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     explore: float = 1.0
     """Weight of all latent tags together at surprise 1."""
     most_latent: int = Field(default=4, ge=0)
-    explored_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the places that latent tags get at surprise 1, as far as they have candidates."""
+    proposed: int = Field(default=15, ge=0)
+    """Candidates that each guess, and what is under-shown, have among those returned, beyond `size`."""
     aversion: float = Field(default=0.8, ge=0, le=1)
-    """How much of its score an item loses for a feature in an aversion of weight 1."""
+    """How much of its score an item loses for a feature in an aversion of weight 1.
+
+    An aversion that was only observed takes nothing from what everybody's histories say: people do have what their
+    other likes lead to. On validation it cost .004 of NDCG@10 to take it (docs/measured.md)."""
     near_duplicate: float = Field(default=0.97, ge=0, le=1)
     """Cosine similarity to a disliked item from which on an item goes out as well."""
     most_disliked: int = Field(default=50, ge=0)
@@ -138,6 +147,18 @@ class Gathered:
     voice: Voice | None
     heard: Sequence[tuple[str, float]]
     """(id, score) of what everybody's histories propose, best first."""
+    proposed: Sequence[str] = ()
+    """What exploration may try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What the lists of one answer add up to."""
+
+    scores: Mapping[str, float]
+    """Best first."""
+    items: Mapping[str, Item]
+    votes: Votes
 
 
 @dataclass(frozen=True)
@@ -215,38 +236,56 @@ class Retrieve:
                 near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
                 ballots = self._ask(near, where, seen, depth)
         popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
+        exploring = [one for one in ballots if one.retriever.startswith(EXPLORE)]
+        if query.surprise and not (query.words or query.like):
+            exploring.append(self._under_shown(ballots))
+            ballots = [*ballots, exploring[-1]]
+        proposed = [id for one in exploring for id, _ in one.hits[: config.proposed]]
         voice = self.others(events) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
         votes = Votes([*ballots, popular], config.damping)
-        return Gathered(query, profile, said, len(had), votes, voice, heard)
+        return Gathered(query, profile, said, len(had), votes, voice, heard, proposed)
 
     def weighed(self, found: Gathered) -> list[Candidate]:
         """What the lists add up to, best first. Raises StoreError when the index fails."""
+        ordered, wanted, tried = self._ordered(found), max(self.config.size, found.query.n), set(found.proposed)
+        ids = list(ordered.scores)
+        told = [*ids[:wanted], *(id for id in ids[wanted:] if id in tried)]
+        candidates = [
+            Candidate(ordered.items[id], ordered.scores[id], sources)
+            for id, sources in zip(told, ordered.votes.sources(told), strict=True)
+        ]
+        return named(candidates, found.voice, liked_items(found.said)) if found.voice else candidates
+
+    def ranked(self, found: Gathered) -> list[str]:
+        """The ids of `weighed` and those after them, without what each rests on. Raises StoreError."""
+        return list(self._ordered(found).scores)
+
+    def _ordered(self, found: Gathered) -> Ordered:
         config, query, profile = self.config, found.query, found.profile
         wanted = max(config.size, query.n)
-        votes = found.votes.plus(*self._collaborative(found))
-        items = self.items(votes.leading(4 * wanted))
-        votes = votes.plus(Ballot("taste", config.taste, self._tasted(items, profile)))
+        collaborative = self._collaborative(found)
+        votes, others = found.votes.plus(*collaborative), Votes(collaborative, config.damping)
+        leading = votes.leading(4 * wanted)
+        items = self.items(list(dict.fromkeys([*leading, *found.proposed])))
+        known = {id: items[id] for id in leading if id in items}
+        votes = votes.plus(Ballot("taste", config.taste, self._tasted(known, profile)))
         best = votes.leading(2 * wanted, among=items)
+        proposed = dict.fromkeys(id for id in found.proposed if id in items)
+        best = list(dict.fromkeys([*best, *proposed]))
         with index_errors():
             unwanted = self._near_duplicates(best, found.said)
-        aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
+        against = [tag for tag in strongest(profile.tags, -1, latent=False) if tag.feature]
+        aversions = {tag.feature: tag.weight for tag in against}
+        stated = {tag.feature: tag.weight for tag in against if tag.kind == "stated"}
         scores = {
-            id: self._lowered(votes.score(id), items[id], aversions)
+            id: self._lowered(votes.score(id) - others.score(id), items[id], aversions)
+            + self._lowered(others.score(id), items[id], stated)
             for id in best
             # The index may be older than the catalogue, so its answer to a filter is checked again.
             if id not in unwanted and items[id].title and fits(items[id], query.where)
         }
-        order = sorted(scores, key=lambda id: (-scores[id], id))
-        share = 0.0 if query.words or query.like else query.surprise * config.explored_share
-        # Who voted is told of what is returned, unless votes decide what that is.
-        told = order if share else order[:wanted]
-        candidates = [
-            Candidate(items[id], scores[id], sources) for id, sources in zip(told, votes.sources(told), strict=True)
-        ]
-        explored = [is_explored(one) for one in candidates] if share else []
-        chosen = (reserve(candidates, explored, share) if any(explored) else candidates)[:wanted]
-        return named(chosen, found.voice, liked_items(found.said)) if found.voice else chosen
+        return Ordered(dict(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))), items, votes)
 
     def _probes(self, query: Query, profile: Profile, said: Opinions) -> list[Probe]:
         config = self.config
@@ -262,7 +301,7 @@ class Retrieve:
             *shared_out(config.words, [Probe(f"like:{id}", 1.0, item=id) for id in query.like]),
             *shared_out(
                 config.explore * query.surprise,
-                [Probe(f"explore:{tag.name}", tag.weight, tag_text(tag)) for tag in latent],
+                [Probe(f"{EXPLORE}{tag.name}", tag.weight, tag_text(tag)) for tag in latent],
             ),
             *(Probe(f"against:{tag.name}", -tag.weight * config.aversion, tag_text(tag)) for tag in against),
         ]
@@ -286,6 +325,13 @@ class Retrieve:
         found = {id for ballot in ballots if ballot.weight > 0 for id, _ in ballot.hits} & self._places.keys()
         pool = sorted(self._places[id] for id in found | {one.item.id for one in head})
         return Ballot("popular", weight, [(self.popular[place], 1 / (1 + place)) for place in pool])
+
+    def _under_shown(self, ballots: Sequence[Ballot]) -> Ballot:
+        """What the questions about the person found that hardly anybody had; a ballot without weight."""
+        known = len(self.popular) // KNOWN_HALF
+        close = Votes([one for one in ballots if one.weight > 0 and not one.retriever.startswith(EXPLORE)])
+        found = [id for id in close.leading() if self._places.get(id, known) >= known]
+        return Ballot(UNDER_SHOWN, 0.0, [(id, close.score(id)) for id in found[: self.config.proposed]])
 
     def _heard(self, voice: Voice, where: Sequence[Condition], seen: set[str]) -> list[tuple[str, float]]:
         """The first of what goes together with this history that can be recommended and fits the filters."""
@@ -454,31 +500,6 @@ def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) 
         else one
         for one in candidates
     ]
-
-
-def is_explored(candidate: Candidate) -> bool:
-    """Whether a latent interest speaks louder for the candidate than anything else about the person."""
-    personal = (source.retriever for source in candidate.sources if source.retriever != "popular")
-    return next(personal, "").startswith("explore:")
-
-
-def reserve(candidates: Sequence[Candidate], explored: Sequence[bool], share: float) -> list[Candidate]:
-    """The same candidates, reordered so that of the first p at least floor(p x share) are `explored`, while there are.
-
-    Scores are handed out again in order, so that best first stays true.
-    """
-    pairs = list(zip(candidates, explored, strict=True))
-    waiting = {flag: [one for one, is_it in pairs if is_it is flag] for flag in (True, False)}
-    rank = {one.item.id: n for n, one in enumerate(candidates)}
-    order: list[Candidate] = []
-    taken = 0
-    for place in range(1, len(candidates) + 1):
-        heads = [flag for flag in (True, False) if waiting[flag]]
-        due = taken < int(place * share + 1e-9) and waiting[True]
-        pick = True if due else min(heads, key=lambda flag: rank[waiting[flag][0].item.id])
-        order.append(waiting[pick].pop(0))
-        taken += pick
-    return rescored(order)
 
 
 def rescored(order: Sequence[Candidate]) -> list[Candidate]:

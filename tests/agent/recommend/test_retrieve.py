@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 from agent.errors import StoreBusy, StoreError
 from agent.recommend.catalogue import documents, fields_of, filters, matches
 from agent.recommend.retrieve import (
+    UNDER_SHOWN,
     Popular,
     Retrieve,
     RetrieveConfig,
     consumed,
-    is_explored,
     opinions,
     popularity,
     recently_disliked,
     recently_liked,
-    reserve,
     tag_text,
 )
-from agent.types import Candidate, Condition, Event, EventKind, Item, Profile, Query, Source, Tag
+from agent.types import Candidate, Condition, Event, EventKind, Item, Profile, Query, Tag
 from vectorstore.base import VectorStoreBusy, VectorStoreError
 from vectorstore.embed.hashing import HashingEmbedder
 from vectorstore.exact import ExactStore
@@ -118,14 +117,22 @@ def test_the_requests_words_come_before_what_is_known():
     assert "words" in votes(found[0])
 
 
-@pytest.mark.parametrize(("surprise", "at_least", "at_most"), [(0.0, 0, 0), (0.2, 1, 4), (1.0, 5, 10)])
-def test_surprise_gives_latent_interests_their_share(surprise, at_least, at_most):
+@pytest.mark.parametrize("surprise", [0.2, 1.0])
+def test_guesses_and_what_hardly_anybody_had_are_proposed(surprise):
     profile = Profile("ann", (tag("Horror"), tag("Animation", kind="latent", weight=0.3)))
-    found = retrieve(popular=())(Query("ann", surprise=surprise), profile, [event("f0", value=3)])
-    explored = [one for one in found[:10] if is_explored(one)]
-    assert at_least <= len(explored) <= at_most
-    assert all("explore:Animation" in votes(one) for one in explored)
+    found = retrieve(popular=("f1", "f6"))(Query("ann", surprise=surprise), profile, [event("f0", value=3)])
+    assert sum("explore:Animation" in votes(one) for one in found) >= 5
+    under_shown = [one for one in found if UNDER_SHOWN in votes(one)]
+    assert len(under_shown) >= 5
+    assert not {"f0", "f1"} & {one.item.id for one in under_shown}
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+@pytest.mark.parametrize("query", [Query("ann", surprise=0.0), Query("ann", surprise=1.0, words="a romance tale")])
+def test_nothing_is_proposed_to_who_wants_what_they_know(query):
+    profile = Profile("ann", (tag("Horror"),))
+    found = retrieve()(query, profile, [event("f0", value=3)])
+    assert not any(UNDER_SHOWN in votes(one) for one in found)
 
 
 @pytest.mark.parametrize("events", [[], [event("f0", "view")], [event("f0", value=3, day=n) for n in range(3)]])
@@ -340,20 +347,6 @@ def test_a_tag_as_a_question(name, feature, text):
     assert tag_text(tag(name, feature=feature)) == text
 
 
-@settings(deadline=None, derandomize=True)
-@given(st.lists(st.booleans(), max_size=30), st.floats(0, 1))
-def test_reserved_places(explored, share):
-    before = [Candidate(film(at), 1 / (at + 1), (Source("s", 1, 1.0),)) for at in range(len(explored))]
-    after = reserve(before, explored, share)
-    flags = {one.item.id: flag for one, flag in zip(before, explored, strict=True)}
-    assert sorted(ids(after)) == sorted(ids(before))
-    for place in range(1, len(after) + 1):
-        there = sum(flags[id] for id in ids(after)[:place])
-        assert there >= min(int(place * share), sum(explored))
-    for flag in (True, False):
-        assert [id for id in ids(after) if flags[id] is flag] == [id for id in ids(before) if flags[id] is flag]
-
-
 def test_the_fields_of_the_catalogue():
     assert fields_of(CATALOGUE.values()) == {
         "categories": "list", "creator": "list", "language": "text", "year": "number",
@@ -442,10 +435,3 @@ def test_the_request_s_words_come_before_what_others_had():
     says = {f"f{at}": ["f1"] for at in range(1, 150, 5)}  # all Horror
     found = with_others(says, weight=32.0)(Query("ann", words="a romance tale"), NOBODY, [event("f1", value=5)])
     assert share(found, "Romance") >= 8
-
-
-def test_exploring_still_gets_its_places():
-    profile = Profile("ann", (tag("Horror"), tag("Animation", kind="latent", weight=0.3)))
-    says = {f"f{at}": ["f0"] for at in range(1, 150, 5)}
-    found = with_others(says)(Query("ann", surprise=1.0), profile, [event("f0", value=3)])
-    assert sum(is_explored(one) for one in found[:10]) >= 5
