@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -143,7 +143,7 @@ class Voice:
         order = speaks[np.argsort(-self.scores[speaks], kind="stable")]
         return ((self.ids[at], float(self.scores[at])) for at in order)
 
-    def loudest(self, ids: Sequence[str], among: Collection[str]) -> dict[str, str]:
+    def loudest(self, ids: Sequence[str], among: Container[str]) -> dict[str, str]:
         """For each of `ids` the item of the own history that speaks for it most, of those that are `among`; of equals
         the oldest. What none of them speaks for is left out."""
         asked = list(dict.fromkeys(ids))
@@ -272,7 +272,8 @@ def nearness(histories: Sequence[NDArray[np.intp]], people: Weights, config: Col
     """
     counts = apart(histories, len(people), [0, *(1 / lag for lag in range(1, config.near_window + 1))])
     root = np.sqrt(people + np.float32(config.damping))
-    return (counts + counts.T) / root[:, None] / root
+    near: Weights = (counts + counts.T) / root[:, None] / root
+    return near
 
 
 def sequel(histories: Sequence[NDArray[np.intp]], size: int, config: CollaborativeConfig) -> Weights:

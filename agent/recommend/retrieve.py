@@ -8,7 +8,7 @@ there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -112,7 +112,7 @@ class Voice(Protocol):
         """(id, score), best first."""
         ...
 
-    def loudest(self, ids: Sequence[str], among: Collection[str]) -> Mapping[str, str]:
+    def loudest(self, ids: Sequence[str], among: Container[str]) -> Mapping[str, str]:
         """For each of `ids` the item of the person's own history that speaks for it most; only those of `among`
         count, and what none of them speaks for is left out."""
         ...
@@ -255,7 +255,7 @@ class Retrieve:
             Candidate(ordered.items[id], ordered.scores[id], sources)
             for id, sources in zip(told, ordered.votes.sources(told), strict=True)
         ]
-        return named(candidates, found.voice, liked_items(found.said)) if found.voice else candidates
+        return named(candidates, found.voice, found.said) if found.voice else candidates
 
     def ranked(self, found: Gathered) -> list[str]:
         """The ids of `weighed` and those after them, without what each rests on. Raises StoreError."""
@@ -485,11 +485,13 @@ def shared_out(total: float, probes: Sequence[Probe]) -> list[Probe]:
     return [replace(probe, weight=total * probe.weight / whole) for probe in probes]
 
 
-def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) -> list[Candidate]:
-    """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most."""
+def named(candidates: Sequence[Candidate], voice: Voice, said: Opinions) -> list[Candidate]:
+    """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most;
+    where no liked one speaks for it, after another that was not disliked."""
 
     heard = [one.item.id for one in candidates if any(vote.retriever == COLLABORATIVE for vote in one.sources)]
-    loudest = voice.loudest(heard, liked)
+    disliked = {event.item for event, amount in said if amount < 0}
+    loudest = {**voice.loudest(heard, AllBut(disliked)), **voice.loudest(heard, liked_items(said))}
 
     def source(one: Source, own: str) -> Source:
         return Source(f"{COLLABORATIVE}:{own}", one.rank, one.score) if one.retriever == COLLABORATIVE else one
@@ -506,6 +508,16 @@ def rescored(order: Sequence[Candidate]) -> list[Candidate]:
     """`order` with its scores dealt out from the highest down."""
     scores = sorted((one.score for one in order), reverse=True)
     return [Candidate(one.item, score, one.sources) for one, score in zip(order, scores, strict=True)]
+
+
+class AllBut(Container[str]):
+    """Every id but those."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self._ids = ids
+
+    def __contains__(self, id: object) -> bool:
+        return id not in self._ids
 
 
 @contextmanager

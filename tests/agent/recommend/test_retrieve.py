@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -382,8 +382,9 @@ class Heard:
     def ranked(self) -> list[tuple[str, float]]:
         return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
 
-    def loudest(self, ids: Sequence[str], among: Collection[str]) -> dict[str, str]:
-        return {id: next(one for one in self.says[id] if one in among) for id in ids if among & set(self.says[id])}
+    def loudest(self, ids: Sequence[str], among: Container[str]) -> dict[str, str]:
+        speaking = {id: [one for one in self.says[id] if one in among] for id in ids}
+        return {id: own[0] for id, own in speaking.items() if own}
 
 
 def with_others(says: dict[str, list[str]], weight: float = 8.0) -> Retrieve:
