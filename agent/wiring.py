@@ -232,7 +232,7 @@ class Rapport:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
         derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative", "chat")
         with self._making:
-            for name in (*derived, "_neighbours"):
+            for name in (*derived, "_neighbours", "_entries"):
                 self.__dict__.pop(name, None)
             self._unusable = ""
 
@@ -354,7 +354,7 @@ class Rapport:
             retrieve=self._retrieve(),
             without=self._unusable,
             popular=self._popular,
-            explain=Explain(self.store.items, self.background.stats, population, self.domain, self._people_with()),
+            explain=Explain(self._entries, self.background.stats, population, self.domain, self._people_with()),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
@@ -388,6 +388,11 @@ class Rapport:
         return self.profile(user) if self.store.has_user(user) else None
 
     @part
+    def _entries(self) -> Remembered[Item]:
+        """Items of the catalogue by id."""
+        return Remembered(self.store.items)
+
+    @part
     def _neighbours(self) -> Near | None:
         index = self._usable_index()
         return None if index is None else Near(index, self.store.items)
@@ -402,7 +407,7 @@ class Rapport:
         return Retrieve(
             index,
             Remembering(self.embedder),
-            Remembered(self.store.items),
+            self._entries,
             self.popular,
             population=self.background.population,
             crowd=crowd_size(self.background.stats),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.recommend.collaborative import ease, together, transitions
+from agent.recommend.collaborative import Weights, apart, ease, together
 from eval.movielens import Board
 
 Matrix = NDArray[np.floating]
@@ -43,6 +43,12 @@ def matrices(fitted: Board, asked: Board) -> dict[str, Matrix]:
         "Markov": following,
         BLEND: standard(decayed(own, size, 0.7) @ light) + 0.5 * standard(following),
     }
+
+
+def transitions(histories: Sequence[NDArray[np.intp]], size: int, window: int, damping: float) -> Weights:
+    """[from, to]: 1/d for each time `to` came d <= `window` places after `from`, over the row's sum + `damping`."""
+    counts = apart(histories, size, [0, *(1 / lag for lag in range(1, window + 1))])
+    return counts / (counts.sum(axis=1, keepdims=True) + damping)
 
 
 BLEND = "EASE-decay + Markov blend"

@@ -285,6 +285,11 @@ class Store:
                 found += [_event(row) for row in connection.execute(_EVENTS_BY_ID, {"of": user, "ids": chunk}).all()]
         return found
 
+    def stamp(self, user: str) -> tuple[int | None, ...]:
+        """Changes whenever this person's events, profile or edits do."""
+        with self.reading() as connection:
+            return tuple(connection.execute(_STAMP, {"of": user}).one())
+
     def last_seq(self, user: str) -> int:
         """The sequence number of the event added last; 0 without events."""
         with self.reading() as connection:
@@ -619,6 +624,14 @@ _EVENTS_AFTER = _EVENTS.where(events.c.seq > bindparam("after"), events.c.seq <=
     events.c.seq
 )
 _EVENTS_BY_ID = _EVENTS.where(events.c.id.in_(bindparam("ids", expanding=True)))
+_STAMP = select(
+    select(func.max(events.c.seq)).where(events.c.user == bindparam("of")).scalar_subquery(),
+    select(func.count()).where(events.c.user == bindparam("of")).scalar_subquery(),
+    select(func.max(profiles.c.version)).where(profiles.c.user == bindparam("of")).scalar_subquery(),
+    select(func.max(profiles.c.seq)).where(profiles.c.user == bindparam("of")).scalar_subquery(),
+    select(func.count()).where(tag_edits.c.user == bindparam("of")).scalar_subquery(),
+    select(func.max(tag_edits.c.at)).where(tag_edits.c.user == bindparam("of")).scalar_subquery(),
+)
 _LAST_SEQ = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user == bindparam("of"))
 _EDITS = (
     select(tag_edits)

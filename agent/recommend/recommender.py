@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from hashlib import blake2b
+
+import numpy as np
 
 from agent.ask import Ask
 from agent.errors import LLMError, StoreError, UnknownItem, UnknownUser
+from agent.history.explored import Explored
 from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.persona.profiler import Profiler
-from agent.persona.tally import Tally
 from agent.recommend.diversify import DiversifyConfig, Stored, diversify
 from agent.recommend.explain import Explain, Reasons
+from agent.recommend.explore import ExploreConfig, believed, explored, places
 from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
+from agent.recommend.known import Acquaintances, Known
 from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
-from agent.recommend.retrieve import is_explored, rescored
-from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation, Source
+from agent.recommend.retrieve import rescored
+from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation, Slot, Source
 
 NEW_PERSON = "nobody by this name is known yet: what most people like"
 LIKED = 4.0
@@ -46,6 +53,7 @@ class Recommender:
     gate: Gate = field(default_factory=Gate)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     diversity: DiversifyConfig = field(default_factory=DiversifyConfig)
+    explore: ExploreConfig = field(default_factory=ExploreConfig)
 
     def __call__(self, query: Query, *, allow_new: bool = False) -> Answer:
         """`query.n` recommendations, or fewer when the catalogue or the filters hold no more.
@@ -54,16 +62,17 @@ class Recommender:
         answer and is named in its provenance.
         """
         started = time.perf_counter()
-        profile, notes = self._profile(query.user, allow_new)
+        known, notes = self._known(query.user, allow_new)
+        profile = known.profile
         ask = Ask(self.llm, self.store.log_call, query.user)
-        events = self.store.events(query.user)
-        tally = self._tally(query.user)
-        chosen, places, reranked, (missing, silent, alike) = self._chosen(query, profile, events, ask)
+        chosen, found_at, reranked, (missing, silent, alike) = self._chosen(query, profile, known.events, ask)
+        chosen, slots = self._explored(query, known, chosen, reranked.candidates)
         language = query.language or profile.language
-        reasons = self.explain(chosen, profile, tally, events, ask, query.words, language)
+        reasons = self.explain(chosen, profile, known.tally, known.events, ask, query.words, language)
+        Explored(self.store).add(slots)
         return Answer(
             user=query.user,
-            items=recommendations(chosen, reasons, places),
+            items=recommendations(chosen, reasons, found_at, {one.item for one in slots}),
             degraded=bool(missing or silent or alike or reasons.silent),
             provenance=Provenance(
                 model=self.llm.name,
@@ -85,15 +94,16 @@ class Recommender:
 
     def why(self, user: str, item_id: str) -> Recommendation:
         """Why one item would, or would not, suit a person. Raises UnknownUser, UnknownItem."""
-        profile, _ = self._profile(user, allow_new=False)
+        known, _ = self._known(user, allow_new=False)
         item = self.store.item(item_id)
         if item is None or not item.title:
             raise UnknownItem(f"no item has the id {item_id!r}")
         candidate = Candidate(item, 0.0)
         ask = Ask(self.llm, self.store.log_call, user)
-        events = self.store.events(user)
-        reasons = self.explain([candidate], profile, self._tally(user), events, ask, language=profile.language)
-        return recommendations([candidate], reasons)[0]
+        reasons = self.explain(
+            [candidate], known.profile, known.tally, known.events, ask, language=known.profile.language
+        )
+        return recommendations([candidate], reasons, {}, frozenset())[0]
 
     def _chosen(
         self, query: Query, profile: Profile, events: Sequence[Event], ask: Ask
@@ -101,24 +111,42 @@ class Recommender:
         """The items, their places as they were retrieved, how they were ordered, and in words what had to be done
         without: index, model, vectors."""
         candidates, missing = self._candidates(query, profile, events)
-        candidates = rescored(fitting_first(candidates, profile, self.explain.population))
+        candidates = rescored(fitting_first(candidates, profile, self.explain.features))
         reranked, silent = self._reranked(query, profile, candidates, events, ask)
         chosen, alike = self._diverse(reranked.candidates, query.n)
-        places = {one.item.id: place for place, one in enumerate(candidates, 1)}
-        return chosen, places, reranked, (missing, silent, alike)
+        found_at = {one.item.id: place for place, one in enumerate(candidates, 1)}
+        return chosen, found_at, reranked, (missing, silent, alike)
 
-    def _profile(self, user: str, allow_new: bool) -> tuple[Profile, tuple[str, ...]]:
+    def _explored(
+        self, query: Query, known: Known, chosen: list[Candidate], pool: Sequence[Candidate]
+    ) -> tuple[list[Candidate], list[Slot]]:
+        """`chosen` with some places given to what is not known yet, and which; nothing of the kind for somebody who
+        said what they want, or of whom nothing is known."""
+        slots = places(len(chosen), query.surprise, self.explore.share)
+        if not slots or query.words or query.like or not known.profile.events:
+            return chosen, []
+        user, log = query.user, Explored(self.store).of(query.user)
+        beliefs = believed(known.profile, log, known.events, self.explore)
+        # The same state gives the same answer, and every answer changes the state.
+        seed = blake2b(f"{len(log)} {known.profile.version} {len(known.events)} {user}".encode("utf-8", "replace"))
+        random = np.random.default_rng(int.from_bytes(seed.digest()[:8], "big"))
+        shown, given = explored(chosen, pool, slots, beliefs, self.explore, random)
+        now = datetime.now(UTC)
+        return shown, [Slot(user, now, *one) for one in given]
+
+    def _known(self, user: str, allow_new: bool) -> tuple[Known, tuple[str, ...]]:
         try:
-            profile = self.profiler(user)
+            known = self._acquaintances(user)
         except UnknownUser:
             if not allow_new:
                 raise
-            return self.profiler.blank(user), (NEW_PERSON,)
-        return profile, (few(profile.events),) if profile.events <= FEW else ()
+            return self._acquaintances.unremembered(self.profiler.blank(user)), (NEW_PERSON,)
+        events = known.profile.events
+        return known, (few(events),) if events <= FEW else ()
 
-    def _tally(self, user: str) -> Tally:
-        body = self.store.tally(user)
-        return Tally.model_validate_json(body) if body else Tally()
+    @cached_property
+    def _acquaintances(self) -> Acquaintances:
+        return Acquaintances(self.store, self.profiler)
 
     def _candidates(
         self, query: Query, profile: Profile, events: Sequence[Event]
@@ -172,11 +200,10 @@ def few(events: int) -> str:
 
 
 def recommendations(
-    chosen: Sequence[Candidate], reasons: Reasons, places: Mapping[str, int] | None = None
+    chosen: Sequence[Candidate], reasons: Reasons, found_at: Mapping[str, int], explored: Collection[str]
 ) -> tuple[Recommendation, ...]:
-    """`places`: where retrieval had put an item, before the model's vote and before the list was made diverse; it is
-    told among the sources as RETRIEVED."""
-    places = places or {}
+    """`found_at`: where retrieval had put an item, before the model's vote and before the list was made diverse; it is
+    told among the sources as RETRIEVED. `explored`: ids of the items that took a place for exploration."""
     return tuple(
         Recommendation(
             rank=rank,
@@ -187,8 +214,8 @@ def recommendations(
             # A template is grounded by construction; a model's sentence only gets here when the check passed it.
             grounded=True,
             written_by=reason.by,
-            explored=reason.explored or is_explored(one),
-            sources=(*one.sources, *retrieved(one, places)),
+            explored=one.item.id in explored,
+            sources=(*one.sources, *retrieved(one, found_at)),
         )
         for rank, (one, reason) in enumerate(zip(chosen, reasons.reasons, strict=True), 1)
     )
