@@ -78,11 +78,17 @@ def slug(name: str) -> str:
 
 
 def html(boards: Mapping[str, Record], plots: Mapping[str, Mapping[str, str]], others: Mapping[str, Record]) -> str:
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    page = Environment(
+        loader=FileSystemLoader(PAGE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     page.filters.update(figure=figure, spread=spread, signed=signed)
-    template = page.from_string(PAGE.read_text(encoding="utf-8"))
+    template = page.get_template(PAGE.name)
     return template.render(
         boards=boards,
         plots=plots,
