@@ -10,7 +10,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 sys.stdout.write(f"{name:6} of the wall, mean ms: {shares}\n")
 
 
-def measured(recommender: Recommender) -> tuple[Recommender, Counter[str]]:
+def measured(recommender: Recommender) -> tuple[Recommender, defaultdict[str, float]]:
     """The same, and seconds spent in its steps; the rest is reading the person, order, exploration and its log."""
-    spent = Counter[str]()
+    spent = defaultdict[str, float](float)
 
     def clocked(name: str, step: Callable[Asked, Found]) -> Callable[Asked, Found]:
         def call(*args: Asked.args, **named: Asked.kwargs) -> Found:

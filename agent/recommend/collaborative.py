@@ -272,7 +272,7 @@ def nearness(histories: Sequence[NDArray[np.intp]], people: Weights, config: Col
     """
     counts = apart(histories, len(people), [0, *(1 / lag for lag in range(1, config.near_window + 1))])
     root = np.sqrt(people + np.float32(config.damping))
-    near: Weights = (counts + counts.T) / root[:, None] / root
+    near: Weights = ((counts + counts.T) / root[:, None] / root).astype(np.float32)
     return near
 
 
