@@ -131,6 +131,12 @@ def _fusion(on: On) -> dict[str, Any]:
     return run(on.data, on.home, on.users)
 
 
+def _replay(on: On) -> dict[str, Any]:
+    from eval.replay import run
+
+    return run(on.home)
+
+
 TASKS = {
     "gate": Task("does the model's vote improve the order? writes gate.json, which `recommend` reads", _gate),
     "writing": Task("how often personas and reasons of real people pass every check as the model wrote them", _writing),
@@ -141,6 +147,7 @@ TASKS = {
     "fusion": Task(
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
+    "replay": Task("what other ways to explore would have earned, from the log of the home", _replay),
     "redial": Task(
         "are titles found and opinions understood in real dialogues? needs --data; --users = dialogues",
         _redial,

@@ -272,7 +272,8 @@ def nearness(histories: Sequence[NDArray[np.intp]], people: Weights, config: Col
     """
     counts = apart(histories, len(people), [0, *(1 / lag for lag in range(1, config.near_window + 1))])
     root = np.sqrt(people + np.float32(config.damping))
-    return ((counts + counts.T) / root[:, None] / root).astype(np.float32)
+    near: Weights = ((counts + counts.T) / root[:, None] / root).astype(np.float32)
+    return near
 
 
 def sequel(histories: Sequence[NDArray[np.intp]], size: int, config: CollaborativeConfig) -> Weights:
