@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from agent.errors import NoKey, Overloaded
@@ -101,9 +101,9 @@ async def language(visitor: Anyone, sent: Sent) -> Response:
 
 
 @router.get("/static/{name}")
-async def static(visitor: Anyone, name: str) -> Response:
+async def static(request: Request, name: str) -> Response:
     """A file of the pages; its address changes when it does."""
-    body = visitor.office.renderer.files.get(name)
+    body = request.app.state.office.renderer.files.get(name)
     if body is None:
         return Response(status_code=404)
     return Response(body, media_type=KINDS[name], headers={"Cache-Control": "public, max-age=31536000, immutable"})

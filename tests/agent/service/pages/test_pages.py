@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
 from agent import sample
 from agent.chat.memory import LASTS
 from agent.history.keys import Keys
@@ -65,24 +63,22 @@ def test_the_page_comes_before_its_list(reader):
     assert shown(page.text) == []
 
 
-@pytest.mark.parametrize(
-    ("verb", "kind"), [("liked", "like"), ("disliked", "dislike"), ("seen", "review"), ("less", "skip")]
-)
-def test_an_opinion_counts_at_once_moves_the_list_and_can_be_taken_back(reader, verb, kind):
+def test_an_opinion_counts_at_once_moves_the_list_and_can_be_taken_back(reader):
     before = shown(reader.enter("mara").get("/for-you/list").text)
     store = reader.service.rapport.store
-    said = reader.post("/for-you/list", {"do": f"{verb} {before[0]}", "shown": before})
-    after = shown(said.text)
-    assert before[0] not in after
-    assert 'class="move' in said.text
-    (event,) = [one for one in store.events("mara") if one.item == before[0]]
-    assert event.kind == kind
-    undo = re.search(r'name="undo" value="([^"]+)"', said.text)
-    assert undo
-    back = reader.post("/for-you/list", {"undo": undo[1], "shown": after})
-    assert "Taken back" in text(back.text)
-    assert shown(back.text) == before
-    assert not [one for one in store.events("mara") if one.item == before[0]]
+    for verb, kind in (("liked", "like"), ("disliked", "dislike"), ("seen", "review"), ("less", "skip")):
+        said = reader.post("/for-you/list", {"do": f"{verb} {before[0]}", "shown": before})
+        after = shown(said.text)
+        assert before[0] not in after
+        assert 'class="move' in said.text
+        (event,) = [one for one in store.events("mara") if one.item == before[0]]
+        assert event.kind == kind
+        undo = re.search(r'name="undo" value="([^"]+)"', said.text)
+        assert undo
+        back = reader.post("/for-you/list", {"undo": undo[1], "shown": after})
+        assert "Taken back" in text(back.text)
+        assert shown(back.text) == before
+        assert not [one for one in store.events("mara") if one.item == before[0]]
 
 
 def test_more_like_this_is_a_wish_that_is_seen_and_dropped(reader):
@@ -105,18 +101,13 @@ def test_the_dial_is_a_wish_too(reader):
     assert reader.service.rapport.chat.in_force("mara") == []
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"do": "liked nothing"}, {"do": "liked"}, {"do": "more nothing"}, {"do": "less nothing"},
-        {"do": "bought ran-1985"},
-        {"undo": "event x"}, {"undo": "all"}, {"dial": "4"}, {"dial": "x"},
-    ],
-)  # fmt: skip
-def test_what_no_button_says_is_refused(reader, fields):
+def test_what_no_button_says_is_refused(reader):
     reader.enter("mara")
     before = reader.service.rapport.store.export_user("mara")
-    assert reader.post("/for-you/list", fields).status_code in (404, 422)
+    for button in ("liked nothing", "liked", "more nothing", "less nothing", "bought ran-1985"):
+        assert reader.post("/for-you/list", {"do": button}).status_code in (404, 422), button
+    for fields in ({"undo": "event x"}, {"undo": "all"}, {"dial": "4"}, {"dial": "x"}):
+        assert reader.post("/for-you/list", fields).status_code == 422, fields
     assert reader.service.rapport.store.export_user("mara") == before
 
 
@@ -224,12 +215,15 @@ def test_a_wish_is_dropped_where_it_is_shown(reader):
     assert reader.service.rapport.chat.wishes("mara") == []
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{"c": "", "text": "x"}, {"c": "k", "text": " "}, {"c": "k" * 201, "text": "x"}, {"c": "a\n", "text": "x"}],
-)
-def test_what_is_no_message_is_refused(reader, fields):
-    assert reader.enter("mara").post("/chat", fields).status_code == 422
+def test_what_is_no_message_is_refused(reader):
+    reader.enter("mara")
+    for fields in (
+        {"c": "", "text": "x"},
+        {"c": "k", "text": " "},
+        {"c": "k" * 201, "text": "x"},
+        {"c": "a\n", "text": "x"},
+    ):
+        assert reader.post("/chat", fields).status_code == 422, fields
 
 
 # what is believed
@@ -249,32 +243,29 @@ def test_every_tag_with_its_weight_evidence_and_date(reader):
     assert "2024-07-12" in words
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"action": "remove", "name": "Animation"}, "Delete “Animation”"),
-        ({"action": "mute", "name": "Animation"}, "Mute “Animation”"),
-        ({"action": "rename", "name": "Animation", "to": "Cartoons"}, "Rename “Animation” to “Cartoons”"),
-        ({"action": "add", "name": "Western", "polarity": "1"}, "Add “Western” to what you like"),
-        ({"action": "add", "name": "Comedy", "polarity": "-1"}, "Add “Comedy” to what you avoid"),
-    ],
+CHANGES = (
+    ({"action": "remove", "name": "Animation"}, "Delete “Animation”"),
+    ({"action": "mute", "name": "Animation"}, "Mute “Animation”"),
+    ({"action": "rename", "name": "Animation", "to": "Cartoons"}, "Rename “Animation” to “Cartoons”"),
+    ({"action": "add", "name": "Western", "polarity": "1"}, "Add “Western” to what you like"),
+    ({"action": "add", "name": "Comedy", "polarity": "-1"}, "Add “Comedy” to what you avoid"),
 )
-def test_a_change_is_seen_before_it_is_saved_and_undone(reader, fields, said):
-    store = reader.service.rapport.store
+
+
+def test_a_change_is_seen_before_it_is_saved_and_undone(reader):
+    rapport = reader.service.rapport
     before = text(reader.enter("mara").get("/taste/body").text)
-    preview = reader.post("/taste/preview", fields)
-    assert said in text(preview.text)
-    assert store.edits("mara") == []
-    saved = reader.post("/taste/save", fields)
-    assert said in text(saved.text)
-    assert len(store.edits("mara")) == 1
-    expected = {one.item.id for one in reader.service.rapport.recommend("mara", 12).items}
-    titles = {one.title for one in store.items(expected).values()}
-    assert all(title in text(preview.text) for title in titles)
-    undone = reader.post("/taste/undo", {})
-    assert store.edits("mara") == []
-    assert "Your corrections You have not corrected anything" in text(undone.text)
-    assert text(reader.get("/taste/body").text) == before
+    for fields, said in CHANGES:
+        preview = text(reader.post("/taste/preview", fields).text)
+        assert said in preview
+        assert rapport.store.edits("mara") == []
+        assert said in text(reader.post("/taste/save", fields).text)
+        assert len(rapport.store.edits("mara")) == 1
+        assert all(one.item.title in preview for one in rapport.recommend("mara", 12).items)
+        undone = text(reader.post("/taste/undo", {}).text)
+        assert rapport.store.edits("mara") == []
+        assert "Your corrections You have not corrected anything" in undone
+        assert text(reader.get("/taste/body").text) == before
     assert reader.post("/taste/undo", {}).status_code == 422
 
 
@@ -286,13 +277,15 @@ def test_a_tag_is_changed_by_its_name_in_either_language(visit):
     assert "Animation" not in {one.name for one in reader.service.rapport.profile("mara").tags}
 
 
-@pytest.mark.parametrize(
-    "fields", [{"action": "x", "name": "a"}, {"action": "remove", "name": "nothing"}, {"action": "add", "name": "<b>"}]
-)
-def test_what_is_no_change_is_refused(reader, fields):
+def test_what_is_no_change_is_refused(reader):
     reader.enter("mara")
-    assert reader.post("/taste/preview", fields).status_code == 422
-    assert reader.post("/taste/save", fields).status_code == 422
+    for fields in (
+        {"action": "x", "name": "a"},
+        {"action": "remove", "name": "nothing"},
+        {"action": "add", "name": "<b>"},
+    ):
+        assert reader.post("/taste/preview", fields).status_code == 422
+        assert reader.post("/taste/save", fields).status_code == 422
 
 
 # a person's data
