@@ -312,7 +312,7 @@ class Session:
         """`work` within the turn's bounds, its result as JSON; what is raised on purpose is told to the model."""
         from langchain_core.tools import ToolException
 
-        def bounded(**given: Any) -> str:
+        def _call(**given: Any) -> str:
             with self.lock:
                 call = f"{name} {json.dumps(given, sort_keys=True, default=str)}"
                 self.calls[call] += 1
@@ -325,7 +325,7 @@ class Session:
                 except RapportError as error:
                     raise ToolException(plain(str(error), 300)) from error
 
-        return bounded
+        return _call
 
     def _told(self, one: Recommendation) -> dict[str, Any]:
         return self._known(one.item) | {"reason": one.reason}

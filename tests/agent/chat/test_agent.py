@@ -168,7 +168,7 @@ def test_wishes_and_tastes_are_written_down_by_rules_and_taken_back(shop):
 @pytest.mark.parametrize(
     ("text", "taste", "likes", "kept"),
     [
-        ("westerns, always westerns: Western all day", "Western", True, True),
+        ("A Western evening with popcorn was always something I really loved", "Western", True, True),
         ("I cannot stand Musical numbers in the evening", "Musical", True, False),
         ("what do you have?", "Horror", True, False),
         ("my mother speaks of Religion", "Religion", True, False),
