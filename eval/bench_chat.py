@@ -51,11 +51,11 @@ class Clock:
         """Count the time of a method of one object."""
         inner = getattr(owner, method)
 
-        def timed(*given: object, **named: object) -> object:
+        def _timed(*given: object, **named: object) -> object:
             with self.counted(name):
                 return inner(*given, **named)
 
-        object.__setattr__(owner, method, timed)
+        object.__setattr__(owner, method, _timed)
 
 
 def prepared(home: Path | None, llm: str, folder: Path) -> Rapport:

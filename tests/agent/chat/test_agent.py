@@ -263,5 +263,6 @@ def test_an_evil_model_leads_fifty_turns(shop):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_an_evil_model_leads_a_thousand_turns(shop):
     evil_turns(shop, 1000)
