@@ -49,8 +49,8 @@ MOST_CARDS = 8
 MOST_SENTENCES = 4
 LIKED = 4.0
 ITSELF = re.compile(r"\b(?:i am|i'm|i’m|my name)\b|我是|我叫", re.IGNORECASE)
-"""No tool returns anything about the model: what it says of itself is not shown. The check passes a name that looks like
-an everyday word with an ending, e.g. "ines"."""
+"""No tool returns anything about the model: what it says of itself is not shown. The check passes a name that looks
+like an everyday word with an ending, e.g. "ines"."""
 ENOUGH = "This tool may not be called any more in this turn: answer the person."
 GONE = (CallFailed,)
 """What nobody waits for is not answered by other means."""
