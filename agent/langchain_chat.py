@@ -27,6 +27,8 @@ from agent.types import Language
 
 MOST_ITEMS = 8
 """In an array that a tool takes, where the tool sets no bound."""
+LARGEST = 1_000_000
+"""Of a number that a tool takes, where the tool sets no bound."""
 MOST_TEXT = 1000
 """Characters of a string in a call, and of a reply."""
 
@@ -124,7 +126,7 @@ def chat_with(messages: Sequence[BaseMessage], tools: Sequence[Mapping[str, Any]
     system = [text_of(one) for one in messages if isinstance(one, SystemMessage)]
     if tools:
         listed = [
-            f"{one['name']}{json.dumps(strict(one.get('parameters') or {}), ensure_ascii=False)}: "
+            f"{one['name']}{json.dumps(strict(one.get('parameters') or {})['properties'], ensure_ascii=False)}: "
             f"{one.get('description', '')}"
             for one in tools
         ]
@@ -161,12 +163,15 @@ def step(tools: Sequence[Mapping[str, Any]], choice: str | None) -> Schema:
     must = choice not in (None, "auto")
     named = [one for one in tools if one["name"] == choice] or list(tools)
     reply = closed({"reply": {"type": "string", "maxLength": MOST_TEXT}})
-    calls = [
-        closed({"tool": {"type": "string", "const": one["name"]}, "arguments": strict(one.get("parameters") or {})})
-        for one in named
-    ]
+    calls = [closed({"tool": {"type": "string", "const": one["name"]}} | arguments(one)) for one in named]
     options = calls if must else [*calls, reply]
     return closed({"next": {"anyOf": options} if len(options) > 1 else options[0]})
+
+
+def arguments(tool: Mapping[str, Any]) -> dict[str, Schema]:
+    """What a call of a tool holds beside its name: nothing where the tool takes nothing."""
+    taken = strict(tool.get("parameters") or {})
+    return {"arguments": taken} if taken.get("properties") else {}
 
 
 def closed(properties: Mapping[str, Any]) -> Schema:
@@ -194,7 +199,8 @@ def strict(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None = No
         case "string":
             return {"type": "string", "maxLength": min(schema.get("maxLength", MOST_TEXT), MOST_TEXT)}
         case "integer" | "number" as kind:
-            return {"type": kind} | {name: schema[name] for name in ("minimum", "maximum") if name in schema}
+            bounds = {"minimum": schema.get("minimum", 0), "maximum": schema.get("maximum", LARGEST)}
+            return {"type": kind, **bounds}
         case "boolean" | "null" as kind:
             return {"type": kind}
         case _:
@@ -210,7 +216,7 @@ def read(text: str, tools: set[str]) -> AIMessage:
     found = value.get("next", value) if isinstance(value, dict) else None
     if not isinstance(found, dict):
         return AIMessage(text)
-    name, given = found.get("tool"), found.get("arguments")
+    name, given = found.get("tool"), found.get("arguments", {})
     if isinstance(name, str) and name in tools and isinstance(given, dict):
         call = {"name": name, "args": given, "id": f"call_{uuid.uuid4().hex[:24]}", "type": "tool_call"}
         return AIMessage("", tool_calls=[call])

@@ -7,6 +7,7 @@ pass the check against the same. When the model fails, or nothing of it can be s
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,9 @@ ANSWER = 400
 MOST_CARDS = 8
 MOST_SENTENCES = 4
 LIKED = 4.0
+ITSELF = re.compile(r"\b(?:i am|i'm|i’m|my name)\b|我是|我叫", re.IGNORECASE)
+"""No tool returns anything about the model: what it says of itself is not shown. The check passes a name that looks
+like an everyday word with an ending, e.g. "ines"."""
 ENOUGH = "This tool may not be called any more in this turn: answer the person."
 GONE = (CallFailed,)
 """What nobody waits for is not answered by other means."""
@@ -312,7 +316,7 @@ class Session:
         """`work` within the turn's bounds, its result as JSON; what is raised on purpose is told to the model."""
         from langchain_core.tools import ToolException
 
-        def bounded(**given: Any) -> str:
+        def _call(**given: Any) -> str:
             with self.lock:
                 call = f"{name} {json.dumps(given, sort_keys=True, default=str)}"
                 self.calls[call] += 1
@@ -325,7 +329,7 @@ class Session:
                 except RapportError as error:
                     raise ToolException(plain(str(error), 300)) from error
 
-        return bounded
+        return _call
 
     def _told(self, one: Recommendation) -> dict[str, Any]:
         return self._known(one.item) | {"reason": one.reason}
@@ -361,7 +365,8 @@ class Session:
     def vouched_for(self, said: str) -> str:
         """Those sentences of a text that say nothing beyond what the tools returned."""
         facts, rules = self.facts(), Rules(400, self.turn.language)
-        kept = [one for one in SENTENCE.split(" ".join(said.split())) if one and not check(one, facts, rules)]
+        sentences = [one for one in SENTENCE.split(" ".join(said.split())) if one and not ITSELF.search(one)]
+        kept = [one for one in sentences if not check(one, facts, rules)]
         return ("" if self.turn.language == "zh" else " ").join(kept[:MOST_SENTENCES])
 
     def facts(self) -> Facts:

@@ -298,7 +298,7 @@ class Chat:
         said = attitude(text)
         if heard is None or taste.casefold() not in text.casefold() or len(chips) >= MOST_CHIPS:
             return ""
-        if said in ("liked", "disliked") and (said == "liked") != likes:
+        if said != ("liked" if likes else "disliked"):
             return ""
         if any(one.feature == heard.feature for one in found.tastes):
             # The rules have understood it: what they wrote down stands.

@@ -21,7 +21,8 @@ def text_of(part: Part) -> str:
     """What one part adds to the text; "" for what is not shown."""
     match part:
         case Words(text):
-            return inert(text)
+            # Two blanks: markdown would join the lines.
+            return inert(text).replace("\n", "  \n")
         case Cards(items):
             return "\n\n" + "\n".join(map(line, items)) + "\n"
         case Question(_, text, options):

@@ -168,7 +168,7 @@ def test_wishes_and_tastes_are_written_down_by_rules_and_taken_back(shop):
 @pytest.mark.parametrize(
     ("text", "taste", "likes", "kept"),
     [
-        ("westerns, always westerns: Western all day", "Western", True, True),
+        ("A Western evening with popcorn was always something I really loved", "Western", True, True),
         ("I cannot stand Musical numbers in the evening", "Musical", True, False),
         ("what do you have?", "Horror", True, False),
         ("my mother speaks of Religion", "Religion", True, False),
@@ -263,5 +263,6 @@ def test_an_evil_model_leads_fifty_turns(shop):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_an_evil_model_leads_a_thousand_turns(shop):
     evil_turns(shop, 1000)
