@@ -17,7 +17,7 @@ install: .venv/.installed  ## everything, from the lock file (compiles llama.cpp
 
 .venv/.installed: uv.lock pyproject.toml tools/lean.cmake tools/tiles.h | $(UV)
 	@echo "installing from uv.lock; llama.cpp is compiled once and then cached"
-	$(UV) sync --frozen --extra local --extra serve --extra eval --extra factors
+	$(UV) sync --frozen --extra local --extra serve --extra eval
 	@touch $@
 
 $(CURDIR)/.tools/uv:
@@ -35,7 +35,7 @@ test: check  ## check, then the tests (minutes, offline)
 	$(RUN) pytest -n auto --dist worksteal --durations 15
 
 test-long: check  ## the long ones too (tens of minutes; Ray is installed for them)
-	$(UV) sync --frozen --extra local --extra serve --extra eval --extra factors --extra ray --extra prices
+	$(UV) sync --frozen --extra local --extra serve --extra eval --extra ray --extra prices
 	$(RUN) pytest -m "long or not long"
 
 RESULTS ?= results

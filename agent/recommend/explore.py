@@ -8,6 +8,7 @@ Knows candidates, beliefs and a generator of numbers; no store and no model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,11 +100,13 @@ def chances(arms: Sequence[Arm]) -> NDArray[np.float64]:
 def believed(profile: Profile, log: Sequence[Slot], events: Sequence[Event], config: ExploreConfig) -> list[Arm]:
     """What there is to try with this person: each guess of the profile, and items that hardly anybody had.
 
-    A guess starts at its weight; every slot of the `log` since then moves it by what the person did with its item.
+    A guess starts at its weight; every slot of the `log` moves it by what the person did with its item. One after which
+    they did nothing at all says nothing yet.
     """
     first = {f"{EXPLORE}{tag.name}": tag.weight for tag in profile.tags if tag.kind == "latent" and tag.polarity > 0}
     first[UNDER_SHOWN] = config.under_shown
-    answers = [(slot.arm, reaction(slot, events)) for slot in log]
+    last = latest(events)
+    answers = [(slot.arm, reaction(slot, events)) for slot in log if last is not None and slot.at <= last]
     return [
         Arm(
             name,
@@ -114,6 +117,18 @@ def believed(profile: Profile, log: Sequence[Slot], events: Sequence[Event], con
         )
         for name, prior in first.items()
     ]
+
+
+def unlogged(slots: Iterable[Slot], log: Iterable[Slot], events: Iterable[Event]) -> list[Slot]:
+    """Those that were not given already since the person did something: the same list seen again is one try."""
+    last = latest(events)
+    given = {(one.place, one.item, one.arm) for one in log if last is None or one.at > last}
+    return [one for one in slots if (one.place, one.item, one.arm) not in given]
+
+
+def latest(events: Iterable[Event]) -> datetime | None:
+    """When the person did something last, as far as that is known."""
+    return max((one.at for one in events if one.at is not None), default=None)
 
 
 def reaction(slot: Slot, events: Iterable[Event]) -> float | None:

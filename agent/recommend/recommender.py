@@ -19,7 +19,7 @@ from agent.llm.base import LLM
 from agent.persona.profiler import Profiler
 from agent.recommend.diversify import DiversifyConfig, Stored, diversify
 from agent.recommend.explain import Explain, Reasons
-from agent.recommend.explore import ExploreConfig, believed, explored, places
+from agent.recommend.explore import ExploreConfig, believed, explored, places, unlogged
 from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
 from agent.recommend.known import Acquaintances, Known
@@ -66,10 +66,11 @@ class Recommender:
         profile = known.profile
         ask = Ask(self.llm, self.store.log_call, query.user)
         chosen, found_at, reranked, (missing, silent, alike) = self._chosen(query, profile, known.events, ask)
-        chosen, slots = self._explored(query, known, chosen, reranked.candidates)
+        log = self._log.of(query.user)
+        chosen, slots = self._explored(query, profile, known.events, log, chosen, reranked.candidates)
         language = query.language or profile.language
         reasons = self.explain(chosen, profile, known.tally, known.events, ask, query.words, language)
-        Explored(self.store).add(slots)
+        self._log.add(unlogged(slots, log, known.events))
         return Answer(
             user=query.user,
             items=recommendations(chosen, reasons, found_at, {one.item for one in slots}),
@@ -88,9 +89,12 @@ class Recommender:
         )
 
     def order(self, query: Query, profile: Profile) -> list[Candidate]:
-        """What would be recommended to somebody with this profile, best first, without reasons."""
+        """What would be recommended to somebody with this profile, best first, without reasons; nothing is logged as
+        shown."""
         ask = Ask(self.llm, self.store.log_call, query.user)
-        return self._chosen(query, profile, self.store.events(query.user), ask)[0]
+        events = self.store.events(query.user)
+        chosen, _, reranked, _ = self._chosen(query, profile, events, ask)
+        return self._explored(query, profile, events, self._log.of(query.user), chosen, reranked.candidates)[0]
 
     def why(self, user: str, item_id: str) -> Recommendation:
         """Why one item would, or would not, suit a person. Raises UnknownUser, UnknownItem."""
@@ -118,21 +122,26 @@ class Recommender:
         return chosen, found_at, reranked, (missing, silent, alike)
 
     def _explored(
-        self, query: Query, known: Known, chosen: list[Candidate], pool: Sequence[Candidate]
+        self,
+        query: Query,
+        profile: Profile,
+        events: Sequence[Event],
+        log: Sequence[Slot],
+        chosen: list[Candidate],
+        pool: Sequence[Candidate],
     ) -> tuple[list[Candidate], list[Slot]]:
         """`chosen` with some places given to what is not known yet, and which; nothing of the kind for somebody who
         said what they want, or of whom nothing is known."""
         slots = places(len(chosen), query.surprise, self.explore.share)
-        if not slots or query.words or query.like or not known.profile.events:
+        if not slots or query.words or query.like or not profile.events:
             return chosen, []
-        user, log = query.user, Explored(self.store).of(query.user)
-        beliefs = believed(known.profile, log, known.events, self.explore)
-        # The same state gives the same answer, and every answer changes the state.
-        seed = blake2b(f"{len(log)} {known.profile.version} {len(known.events)} {user}".encode("utf-8", "replace"))
+        beliefs = believed(profile, log, events, self.explore)
+        # The list stays as it is until the person does something: seen again, or with a tag edited, nothing else moves.
+        seed = blake2b(f"{len(events)} {query.user}".encode("utf-8", "replace"))
         random = np.random.default_rng(int.from_bytes(seed.digest()[:8], "big"))
         shown, given = explored(chosen, pool, slots, beliefs, self.explore, random)
         now = datetime.now(UTC)
-        return shown, [Slot(user, now, *one) for one in given]
+        return shown, [Slot(query.user, now, *one) for one in given]
 
     def _known(self, user: str, allow_new: bool) -> tuple[Known, tuple[str, ...]]:
         try:
@@ -143,6 +152,10 @@ class Recommender:
             return self._acquaintances.unremembered(self.profiler.blank(user)), (NEW_PERSON,)
         events = known.profile.events
         return known, (few(events),) if events <= FEW else ()
+
+    @cached_property
+    def _log(self) -> Explored:
+        return Explored(self.store)
 
     @cached_property
     def _acquaintances(self) -> Acquaintances:

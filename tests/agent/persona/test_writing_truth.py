@@ -109,9 +109,10 @@ def cases(draw):
         else ""
     )
     words = draw(st.sampled_from(["", "something quiet"]))
-    together = draw(st.sampled_from([None, *((*liked, many) for liked in close for many in (1, 40))]))
+    together = draw(st.sampled_from([None, *((*liked, many) for liked in close for many in (0, 3, 40))]))
+    around = draw(st.sampled_from([None, *close]))
     case = explain.Case(
-        Candidate(offered, 1.0), common, (), guessed, close, together, None, (), draw(st.integers(0, 9)), words
+        Candidate(offered, 1.0), common, (), guessed, close, together, around, None, (), draw(st.integers(0, 9)), words
     )
     return case, language, domain
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.recommend.explore import ExploreConfig, believed, chances, explored, places, reaction
+from agent.recommend.explore import ExploreConfig, believed, chances, explored, places, reaction, unlogged
 from agent.recommend.retrieve import UNDER_SHOWN
 from agent.types import Arm, Candidate, Event, Item, Profile, Slot, Source, Tag
 
@@ -116,7 +116,16 @@ def test_an_answer_moves_the_belief_at_once():
     liked = mean(believed(PROFILE, [slot()], [event("g1")], CONFIG), "explore:Jazz")
     disliked = mean(believed(PROFILE, [slot()], [event("g1", "dislike")], CONFIG), "explore:Jazz")
     never_shown = mean(believed(PROFILE, [], [], CONFIG), "explore:Jazz")
-    assert disliked < before < never_shown < liked
+    ignored = mean(believed(PROFILE, [slot()], [event("other")], CONFIG), "explore:Jazz")
+    assert disliked < ignored < never_shown < liked
+    assert before == never_shown, "who did nothing at all has not said no"
+
+
+def test_the_same_list_seen_again_is_one_try():
+    first, again, other = slot(), slot(hours=1), slot("g2", hours=1)
+    assert unlogged([again, other], [first], []) == [other]
+    assert unlogged([again], [first], [event("x", hours=-1)]) == []
+    assert unlogged([slot(hours=3)], [first], [event("x", hours=2)]) == [slot(hours=3)]
 
 
 def test_one_guess_answered_leaves_the_others():
