@@ -17,7 +17,7 @@ install: .venv/.installed  ## everything, from the lock file (compiles llama.cpp
 
 .venv/.installed: uv.lock pyproject.toml tools/lean.cmake tools/tiles.h | $(UV)
 	@echo "installing from uv.lock; llama.cpp is compiled once and then cached"
-	$(UV) sync --frozen --extra local --extra serve --extra eval --extra factors
+	$(UV) sync --frozen --extra local --extra serve --extra eval
 	@touch $@
 
 $(CURDIR)/.tools/uv:
@@ -35,11 +35,20 @@ test: check  ## check, then the tests (minutes, offline)
 	$(RUN) pytest -n auto --dist worksteal --durations 15
 
 test-long: check  ## the long ones too (tens of minutes; Ray is installed for them)
-	$(UV) sync --frozen --extra local --extra serve --extra eval --extra factors --extra ray --extra prices
+	$(UV) sync --frozen --extra local --extra serve --extra eval --extra ray --extra prices
 	$(RUN) pytest -m "long or not long"
 
-eval: install  ## the measurements; name the data folder with DATA=…
-	$(RUN) rapport eval list
+RESULTS ?= results
+LLM ?= builtin
+LIMIT ?= 200
+
+eval: install  ## the scoreboard: DATA=the data folder; RESULTS=where the report goes; LLM=builtin or another, LIMIT=cases it is asked
+	@test -n "$(DATA)" || { echo "name the data folder: make eval DATA=…"; exit 2; }
+	$(RUN) rapport eval run boards --data "$(DATA)" --results "$(RESULTS)"
+	$(RUN) rapport eval report --results "$(RESULTS)"
+	for board in board-g board-h robustness; do \
+	  $(RUN) rapport eval run $$board --data "$(DATA)" --results "$(RESULTS)" --llm "$(LLM)" --limit $(LIMIT) || exit 1; done
+	$(RUN) rapport eval report --results "$(RESULTS)"
 
 clean:  ## the environment and what was built
 	rm -rf .venv .tools build dist

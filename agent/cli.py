@@ -51,12 +51,16 @@ Llm = Annotated[
     typer.Option("--llm", help="builtin · gguf:/path · hf:OWNER/REPO:FILE · openai:MODEL · openai:URL#MODEL · none"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")]
+Driver = Annotated[
+    Literal["auto", "guided", "agent"] | None,
+    typer.Option(help="Who leads a turn: guided = a fixed plan, agent = a model with tools; auto = as the model can."),
+]
 User = Annotated[str, typer.Argument(help="A person's id, as in the imported events.")]
 Tongue = Annotated[Literal["en", "zh"] | None, typer.Option("--language", help="en or zh; default: the person's own.")]
 
 
-def opened(home: Path | None, llm: str | None = None) -> Rapport:
-    return open_rapport(settings=load(home=home, llm=llm))
+def opened(home: Path | None, llm: str | None = None, driver: str | None = None) -> Rapport:
+    return open_rapport(settings=load(home=home, llm=llm, driver=driver))
 
 
 def emit(data: Any) -> None:
@@ -310,6 +314,7 @@ def chat(
         str, typer.Option(help="Go on with this one; default: a new one, with --once one of that name.")
     ] = "",
     n: Annotated[int, typer.Option("-n", help="How many cards at a time.", min=1, max=20)] = 5,
+    driver: Driver = None,
     home: Home = None,
     llm: Llm = None,
     as_json: Json = False,
@@ -317,7 +322,7 @@ def chat(
     """The conversation: say what you want, get cards with true reasons, correct what is believed about you."""
     from agent import terminal
 
-    with opened(home, llm) as rapport:
+    with opened(home, llm, driver) as rapport:
         if once and as_json:
             emit(shapes.reply(rapport.chat.reply(user, conversation or terminal.ONCE, once, n=n)))
         elif once:
@@ -451,16 +456,20 @@ def serve(
     rate: Annotated[int, typer.Option(help="Requests a minute for each key.", min=1)] = 600,
     threads: Annotated[int, typer.Option(help="Requests computed at a time.", min=1, max=16)] = 8,
     patience: Annotated[float, typer.Option(help="Seconds that anybody waits for an answer.", min=1)] = 60.0,
+    user_header: Annotated[
+        str, typer.Option(help="For /v1: a header that names the person, from keys of scope proxy.")
+    ] = "",
+    driver: Driver = None,
     home: Home = None,
     llm: Llm = None,
 ) -> None:
-    """HTTP API, MCP and metrics, until it is stopped."""
+    """HTTP API, an OpenAI-compatible endpoint, MCP and metrics, until it is stopped."""
     needs_service()
     from agent.service import run
     from agent.service.config import Config
 
-    config = Config(host, port, tuple(name or ()), rate, threads, patience_s=patience)
-    run.serve(load(home=home, llm=llm), config, show.told)
+    config = Config(host, port, tuple(name or ()), user_header, rate, threads, patience_s=patience)
+    run.serve(load(home=home, llm=llm, driver=driver), config, show.told)
 
 
 @app.command()

@@ -64,11 +64,11 @@ def undo(rapport: Rapport, user: str) -> Profile:
     return rapport.profile(user)
 
 
-def preview(rapport: Rapport, user: str, change: Change, n: int = 10) -> Preview:
-    """What saving the change would do to the first `n` recommendations. Keeps nothing but the row of a model's call,
-    where a model has a vote on the order. Raises UsageError."""
+def preview(rapport: Rapport, user: str, change: Change, n: int = 10, *, asked: Query | None = None) -> Preview:
+    """What saving the change would do to the first `n` recommendations, or to those that `asked` asks for. Keeps
+    nothing but the row of a model's call, where a model has a vote on the order. Raises UsageError."""
     edits = with_change(rapport, user, change)
-    recommender, query = rapport.recommender, Query(user, n)
+    recommender, query = rapport.recommender, asked or Query(user, n)
     now = believed(rapport, user)
     then = rapport.profiler.as_if(now, edits)
     before, after = recommender.order(query, now), recommender.order(query, then)

@@ -76,6 +76,26 @@ class Population:
         return (self.features.get(feature, 0.0) + 0.5) / (self.events + 1.0)
 
 
+MOST_DESCRIBED = 20_000
+"""Items whose features are remembered."""
+
+
+class Described:
+    """The features of items, remembered: the same items come up for person after person."""
+
+    def __init__(self, population: Population) -> None:
+        self._population = population
+        self._known: dict[str, tuple[Item, tuple[str, ...]]] = {}
+
+    def __call__(self, item: Item) -> tuple[str, ...]:
+        known = self._known.get(item.id)
+        if known is None or known[0] is not item:
+            if len(self._known) > MOST_DESCRIBED:
+                self._known.clear()
+            known = self._known[item.id] = item, features(item, self._population)
+        return known[1]
+
+
 def survey(items: Iterable[Item], events_of: Mapping[str, int]) -> Population:
     """Count every feature over all events. `events_of`: item id -> number of events with it.
 

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from agent import correcting, searching, shapes
-from agent.errors import UnknownItem
-from agent.history.store import event_id
-from agent.types import Event, EventKind
+from agent.chat.noting import Verdict, note
 from agent.wiring import Rapport
 
 Opinion = Literal["like", "dislike", "seen", "not_interested"]
-MEANT: dict[Opinion, EventKind] = {"like": "like", "dislike": "dislike", "seen": "play", "not_interested": "skip"}
-SOURCE = "conversation"
+MEANT: dict[Opinion, Verdict] = {
+    "like": "liked", "dislike": "disliked", "seen": "seen", "not_interested": "not_interested"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +51,5 @@ class Personal:
 
     def feedback(self, item: str, opinion: Opinion) -> dict[str, Any]:
         """Writes down what the person did with an item; it counts at once. `item`: its id. Raises UnknownItem."""
-        found = self.rapport.store.item(item)
-        if found is None or not found.title:
-            raise UnknownItem(f"no item has the id {item!r}")
-        kind, now = MEANT[opinion], datetime.now(UTC)
-        value = 1.0 if kind == "play" else None
-        event = Event(event_id(self.user, item, kind, now), self.user, item, kind, value, "", now, SOURCE)
-        self.rapport.store.add_events([event])
-        return {"event": event.id, "item": item, "title": found.title, "kind": kind}
+        event, found = note(self.rapport.store, self.user, item, MEANT[opinion], datetime.now(UTC))
+        return {"event": event.id, "item": item, "title": found.title, "kind": event.kind}

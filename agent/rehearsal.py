@@ -26,7 +26,7 @@ EXAMPLES = 3
 class Recorder:
     """A model that answers nothing and remembers what it was asked."""
 
-    name = "none"
+    name = "rehearsal"
     context = 4096
 
     def __init__(self, *, capable: bool) -> None:

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     llm: str = "builtin"
     """builtin · gguf:/path/file.gguf · hf:OWNER/REPO:FILE, each of them also with +ADAPTER · openai:MODEL ·
     openai:http://host:port/v1#MODEL · none"""
+    driver: Literal["auto", "guided", "agent"] = "auto"
+    """Who leads a turn of the conversation: a fixed plan, or a model with tools; auto = as the model is able to."""
     embedder: str = "builtin"
     """builtin · gguf:/path/file.gguf · openai:MODEL · openai:http://host:port/v1#MODEL · hashing (no model)"""
     database: str = ""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.batch.report import Report
+from agent.chat.memory import Exchange
 from agent.chat.parts import Cards, Chip, Done, Part, Question, Understood, Words
 from agent.correcting import Preview
 from agent.history.importing import ImportReport
@@ -208,6 +209,26 @@ def part(one: Part) -> dict[str, Any]:
             }
         case Done(conversation, number, ms):
             return {"part": "done", "conversation": conversation, "number": number, "ms": ms}
+
+
+def turn(one: Exchange, cards: Iterable[Recommendation]) -> dict[str, Any]:
+    """A turn of a conversation as it was, with what it showed."""
+    return {
+        "number": one.number,
+        "at": moment(one.at),
+        "text": one.text,
+        "intent": one.body.intent,
+        "words": one.body.words,
+        "items": [recommendation(each) for each in cards],
+        "chips": [
+            {"kind": each["kind"], "text": each["text"], "key": each["key"], "quote": "", "expires": None}
+            for each in one.body.chips
+        ],
+        "asked": one.body.asked,
+        "undone": one.body.undone,
+        "ended": one.body.ended,
+        "ms": one.body.ms,
+    }
 
 
 def reply(parts: Iterable[Part]) -> dict[str, Any]:

@@ -166,6 +166,35 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Arm:
+    """Something that can be tried with a person, and the Beta belief that they like it."""
+
+    name: str
+    yes: float
+    """At least 1, as `no`."""
+    no: float
+    items: tuple[str, ...] = ()
+    """What it would be tried with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place of a list that was given to something that is not known yet."""
+
+    user: str
+    at: datetime
+    place: int
+    """From 1 on."""
+    item: str
+    arm: str
+    """The one that was drawn."""
+    probability: float
+    """Of this item at this place, given what the earlier places got."""
+    arms: tuple[Arm, ...] = ()
+    """What there was to choose from, and what was believed of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recommendation:
     rank: int
     item: Item

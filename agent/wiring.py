@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar, overload
 
 from agent.ask import outdated
-from agent.chat.conversation import Chat
-from agent.chat.guided import Desk
+from agent.chat.agent import Agent
+from agent.chat.conversation import Chat, Driver
+from agent.chat.guided import Guided, Means
 from agent.chat.memory import Memory
 from agent.chat.titles import Titles
 from agent.chat.understand import Understand
@@ -238,7 +240,7 @@ class Rapport:
         """Forget what was derived from catalogue and events; after an import everything is looked at anew."""
         derived = ("background", "fields", "profiler", "recommender", "popular", "everything", "collaborative", "chat")
         with self._making:
-            for name in (*derived, "_neighbours"):
+            for name in (*derived, "_neighbours", "_entries"):
                 self.__dict__.pop(name, None)
             self._unusable = ""
 
@@ -360,7 +362,7 @@ class Rapport:
             retrieve=self._retrieve(),
             without=self._unusable,
             popular=self._popular,
-            explain=Explain(self.store.items, self.background.stats, population, self.domain, self._people_with()),
+            explain=Explain(self._entries, self.background.stats, population, self.domain, self._people_with()),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )
@@ -371,8 +373,32 @@ class Rapport:
         understand = Understand(
             Titles(self.store.all_items(), self.everything), Catalogue.of(self.store.all_items()), self.store.items
         )
-        desk = Desk(self.store, self.recommend, self.explain, self.everything, self.domain)
-        return Chat(desk, understand, Memory(Conversations(self.store)), self.llm, language=self.settings.language)
+        means = Means(
+            self.store,
+            self.recommend,
+            self.explain,
+            self.everything,
+            self.domain,
+            lambda words: [id for one in understand.titles.find(words) for id in one.items],
+            self._believed,
+        )
+        memory, language = Memory(Conversations(self.store)), self.settings.language
+        return Chat(means, understand, memory, self.llm, self._driver(means), language)
+
+    def _driver(self, means: Means) -> Driver:
+        """Who leads a turn, as set; else a model that can be trusted with it, else the fixed plan."""
+        leads = self.settings.driver
+        if leads == "agent" or (leads == "auto" and self.llm.capable and find_spec("langchain") is not None):
+            return Agent(means, self.llm)
+        return Guided(means)
+
+    def _believed(self, user: str) -> Profile | None:
+        return self.profile(user) if self.store.has_user(user) else None
+
+    @part
+    def _entries(self) -> Remembered[Item]:
+        """Items of the catalogue by id."""
+        return Remembered(self.store.items)
 
     @part
     def _neighbours(self) -> Near | None:
@@ -389,7 +415,7 @@ class Rapport:
         return Retrieve(
             index,
             Remembering(self.embedder),
-            Remembered(self.store.items),
+            self._entries,
             self.popular,
             population=self.background.population,
             crowd=crowd_size(self.background.stats),

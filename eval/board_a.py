@@ -36,7 +36,7 @@ from eval import baselines
 from eval.metrics import Floats, interval, mrr, ndcg, recall, tied_rank
 from eval.movielens import FOLDER, Board, Labels, Rating, board, earlier, read, sha256
 
-VERSION = 1
+VERSION = 2
 """Of the protocol as written here; results of different versions are not compared."""
 CANDIDATES = 100
 """Depth of Rapport's list: R@100 is the deepest figure that is reported."""
@@ -60,6 +60,8 @@ class Lists:
     """Up to CANDIDATES films as they leave retrieval and fusion."""
     shown: tuple[tuple[str, ...], ...] = ()
     """The SHOWN films that a person gets, after what fits comes first and after diversification."""
+    explored: tuple[tuple[str, ...], ...] = ()
+    """The same by default: with some places given to what is not known yet."""
     content: tuple[tuple[str, ...], ...] = ()
     """As `prior`, without anybody else's history."""
     others: tuple[tuple[str, ...], ...] = ()
@@ -80,7 +82,7 @@ def run(data: Path) -> dict[str, Any]:
     rows = read(folder)
     asked, labels = board(rows)
     fitted, _ = earlier(asked)
-    dense = baselines.matrices(fitted, asked)
+    dense = baselines.matrices(fitted, asked) | baselines.of_implicit(asked)
     results = {name: dense_ranks(scores, asked, labels) for name, scores in dense.items()}
     blend, shifted = results[baselines.BLEND], rotated(labels)
     permuted = {name: dense_ranks(dense[name], asked, shifted) for name in ("Pop", baselines.BLEND)}
@@ -97,6 +99,7 @@ def run(data: Path) -> dict[str, Any]:
     for counts, name in MEANING.items():
         results[name] = list_ranks(answered[counts].prior, asked, labels)
         results[f"{name}, as shown"] = list_ranks(answered[counts].shown, asked, labels)
+        results[f"{name}, exploring, as shown"] = list_ranks(answered[counts].explored, asked, labels)
     permuted[MEANING["had"]] = list_ranks(had.prior, asked, shifted)
     return {
         "board": "A",
@@ -259,7 +262,7 @@ def lists(rapport: Rapport, asked: Board, *, with_parts: bool) -> Lists:
     retrieve = retriever(rapport)
     kept, alone = Kept(retrieve), replace(retrieve, others=None)
     recommender = replace(rapport.recommender, retrieve=kept)
-    prior, shown, content, others, ms = [], [], [], [], []
+    prior, shown, explored, content, others, ms = [], [], [], [], [], []
     with show.progress("people") as progress:
         for done, user in enumerate(asked.histories):
             progress(done, len(asked.histories))
@@ -267,13 +270,14 @@ def lists(rapport: Rapport, asked: Board, *, with_parts: bool) -> Lists:
             started = time.perf_counter()
             answer = recommender(Query(user, SHOWN))
             ms.append(1000 * (time.perf_counter() - started))
-            shown.append(tuple(one.item.id for one in answer.items))
+            explored.append(tuple(one.item.id for one in answer.items))
+            shown.append(tuple(one.item.id for one in recommender(Query(user, SHOWN, surprise=0)).items))
             prior.append(ids(kept.last))
             if with_parts:
                 events = rapport.store.events(user)
-                content.append(ids(alone(Query(user, SHOWN), profile, events)))
+                content.append(ids(alone(Query(user, SHOWN, surprise=0), profile, events)))
                 others.append(by_others(rapport, events))
-    return Lists(tuple(prior), tuple(shown), tuple(content), tuple(others), (), tuple(ms))
+    return Lists(tuple(prior), tuple(shown), tuple(explored), tuple(content), tuple(others), (), tuple(ms))
 
 
 def by_others(rapport: Rapport, events: Sequence[Event]) -> tuple[str, ...]:
@@ -286,7 +290,8 @@ def priors(rapport: Rapport, asked: Board) -> list[tuple[str, ...]]:
     """What retrieval and fusion bring everybody, and no more."""
     retrieve = retriever(rapport)
     return [
-        ids(retrieve(Query(user, SHOWN), rapport.profile(user), rapport.store.events(user))) for user in asked.histories
+        ids(retrieve(Query(user, SHOWN, surprise=0), rapport.profile(user), rapport.store.events(user)))
+        for user in asked.histories
     ]
 
 

@@ -1,4 +1,4 @@
-"""`rapport eval`: measurements by name, of an opened home or of the data folder; nothing may import eval but this."""
+"""`rapport eval`: boards and measurements by name, their results kept, and the report of all; nothing may import it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.errors import UsageError
+from agent import show
+from agent.errors import SetupError, UsageError
+from agent.settings import load
+from agent.wiring import open_rapport
+from eval import results
+from eval.boards import BOARDS
 
 app = typer.Typer(
-    help="Measure: ranking, what the model adds, how often its texts pass the checks, speed.", no_args_is_help=True
+    help="Measure: the scoreboard, what the model adds, how often its texts pass the checks, speed; and report it.",
+    no_args_is_help=True,
 )
 
 
@@ -27,6 +33,13 @@ class On:
     llm: str | None = None
     data: Path | None = None
     """The folder of data sets."""
+    results: Path | None = None
+    """Where results are kept; by default under the home."""
+    limit: int | None = None
+
+    @property
+    def kept(self) -> Path:
+        return self.results or load(home=self.home).home / "eval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +76,41 @@ def _speed_table(result: dict[str, Any]) -> str:
 
 def _board_a(on: On) -> dict[str, Any]:
     from eval.board_a import run
+    from eval.boards.ranking import record
 
     if on.data is None:
         raise UsageError("board-a runs on the data folder: name it with --data")
-    return run(on.data)
+    result = run(on.data)
+    return {**record(result, results.provenance()), "whole": result}
 
 
 def _board_a_table(result: dict[str, Any]) -> str:
     from eval.board_a import markdown
 
-    return markdown(result)
+    return markdown(result["whole"])
+
+
+def _board(name: str) -> Callable[[On], dict[str, Any]]:
+    def run(on: On) -> dict[str, Any]:
+        from eval.boards import board
+        from eval.runner import Run
+        from eval.runner import run as measured
+
+        if on.data is None:
+            raise UsageError(f"{name} runs on the data folder: name it with --data")
+        found = board(name)
+        if on.llm in (None, "none"):
+            return measured(found, Run(on.data, on.kept))
+        with open_rapport(settings=load(home=on.home, llm=on.llm)) as rapport:
+            return measured(found, Run(on.data, on.kept, rapport.llm, on.limit))
+
+    return run
+
+
+def _board_table(result: dict[str, Any]) -> str:
+    from eval.report import markdown_of
+
+    return markdown_of(result)
 
 
 def _redial(on: On) -> dict[str, Any]:
@@ -93,6 +131,12 @@ def _fusion(on: On) -> dict[str, Any]:
     return run(on.data, on.home, on.users)
 
 
+def _replay(on: On) -> dict[str, Any]:
+    from eval.replay import run
+
+    return run(on.home)
+
+
 TASKS = {
     "gate": Task("does the model's vote improve the order? writes gate.json, which `recommend` reads", _gate),
     "writing": Task("how often personas and reasons of real people pass every check as the model wrote them", _writing),
@@ -103,16 +147,25 @@ TASKS = {
     "fusion": Task(
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
+    "replay": Task("what other ways to explore would have earned, from the log of the home", _replay),
     "redial": Task(
         "are titles found and opinions understood in real dialogues? needs --data; --users = dialogues",
         _redial,
         _redial_table,
     ),
+    **{name: Task(about, _board(name), _board_table) for name, (_, about) in BOARDS.items()},
 }
+EVERY = "boards"
+"""Stands for all the boards, in order."""
 Home = Annotated[Path | None, typer.Option("--home", help="Where the imported data lives.")]
 Llm = Annotated[str | None, typer.Option("--llm", help="As for `rapport recommend`.")]
 Data = Annotated[
     Path | None, typer.Option("--data", help="The folder of data sets, e.g. with movielens-latest-small/.")
+]
+
+
+Results = Annotated[
+    Path | None, typer.Option("--results", help="Where results are kept; by default eval/ in the home.")
 ]
 
 
@@ -122,6 +175,7 @@ def list_() -> None:
     wide = max(map(len, TASKS))
     for name, task in TASKS.items():
         typer.echo(f"{name:<{wide}}  {task.about}")
+    typer.echo(f"{EVERY:<{wide}}  every board, one after the other")
     typer.echo("also: python -m eval.bench_import · python -m eval.bench_vectorstore · python -m eval.bench_recommend")
 
 
@@ -132,18 +186,57 @@ def run(
     home: Home = None,
     llm: Llm = None,
     data: Data = None,
+    results_at: Results = None,
+    limit: Annotated[int | None, typer.Option(help="Cases that a model is asked on a board, at most.", min=1)] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: JSON on stdout, also where there is a table.")
     ] = False,
 ) -> None:
-    """Run one measurement; the result is a table or JSON on stdout."""
-    if name not in TASKS:
-        typer.echo(f"rapport: no measurement is called {name!r}; there are {', '.join(TASKS)}", err=True)
+    """Run one measurement, or all boards; the result is a table or JSON on stdout, and kept for the report.
+
+    A board asks no model unless one is named with --llm; what a model has answered is not asked again.
+    """
+    if name != EVERY and name not in TASKS:
+        typer.echo(f"rapport: no measurement is called {name!r}; there are {', '.join([*TASKS, EVERY])}", err=True)
         raise typer.Exit(2)
+    on = On(users, home, llm, data, results_at, limit)
+    if name == EVERY:
+        _every(on, as_json=as_json)
+    else:
+        _one(name, on, as_json=as_json)
+
+
+def _every(on: On, *, as_json: bool) -> None:
+    """All boards; one whose data are absent is passed over and named, and then the end is not well."""
+    passed_over = 0
+    for name in ("board-a", *BOARDS):
+        try:
+            _one(name, on, as_json=as_json)
+        except SetupError as error:
+            show.err.print(f"{name} was not run: {error}", soft_wrap=True, markup=False)
+            passed_over += 1
+    if passed_over:
+        raise typer.Exit(1)
+
+
+def _one(name: str, on: On, *, as_json: bool) -> None:
     task = TASKS[name]
-    result = task.run(On(users, home, llm, data))
+    result = task.run(on)
+    record = result if "parts" in result else {"board": name, "system": results.provenance(), "result": result}
+    kept = results.append(on.kept, {key: value for key, value in record.items() if key != "whole"})
+    show.err.print(f"kept in {kept}", soft_wrap=True)
     if task.table and not as_json:
         sys.stdout.write(task.table(result) + "\n")
         return
     json.dump(result, sys.stdout, ensure_ascii=False, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+@app.command("report")
+def report_(home: Home = None, results_at: Results = None) -> None:
+    """The newest result of every board as one page (report.html), tables (report.md) and plots, beside the results."""
+    from eval.report import write
+
+    folder = On(1, home, results=results_at).kept
+    for path in write(folder):
+        typer.echo(path)

@@ -31,7 +31,7 @@ from eval.gate import hold_out, is_positive, profile_of
 from eval.metrics import Floats, interval, ndcg
 from eval.movielens import FOLDER, board, earlier, read
 
-WEIGHTS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+WEIGHTS = (0.0, 2.0, 8.0, 16.0, 32.0, 64.0, 128.0, 512.0)
 CUTS = (None, 12, 3)
 """Events that are left of a history; None = all of them."""
 FOLDS = 5
@@ -138,9 +138,7 @@ def cases(
             progress(person * len(CUTS) + at, len(splits) * len(CUTS))
             shown = one.shown[-cut:] if cut else one.shown
             found = asked.gathered(Query(user, K, surprise=0.0), profile_of(rapport, user, shown), shown)
-            # Whom a vote is named after changes no place.
-            found = replace(found, voice=None)
-            lists = [[each.item.id for each in step.weighed(found)] for step in weighed]
+            lists = [step.ranked(found)[: step.config.size] for step in weighed]
             yield Case(
                 person,
                 len(consumed(shown, RetrieveConfig().consumed)),

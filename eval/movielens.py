@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.errors import SetupError
+from agent.types import Item
 
 FOLDER = "movielens-latest-small"
 FEWEST = 5
@@ -105,3 +107,21 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         raise SetupError(f"{path} is not there: --data names the folder that holds {FOLDER}/")
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
+
+
+def films(folder: Path) -> dict[str, Item]:
+    """The catalogue as the importer shows it: the year apart, an article in front."""
+    found = {}
+    for row in _rows(folder / "movies.csv"):
+        written = _YEAR.match(row["title"].strip())
+        name, year = (written[1], int(written[2])) if written else (row["title"].strip(), None)
+        kinds = tuple(one for one in row["genres"].split("|") if not one.startswith("("))
+        id = row["movieId"]
+        found[id] = Item(
+            id, _ARTICLE.sub(r"\2 \1\3", name), categories=kinds, attributes={"year": year} if year else {}
+        )
+    return found
+
+
+_YEAR = re.compile(r"^(.*?)\s*\((\d{4})\)$")
+_ARTICLE = re.compile(r"^(.*?), (The|A|An)\b(.*)$")

@@ -25,7 +25,7 @@ def main() -> int:
 
 def _wrong_tables(path: Path) -> str | None:
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as database:
             [[answer], *_] = database.execute("PRAGMA integrity_check(1)")
     except sqlite3.DatabaseError as error:
         return f"its tables: {error}"

@@ -9,36 +9,34 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from agent.ask import Ask
 from agent.chat import phrases
-from agent.chat.guided import Desk, Guided, Turn
-from agent.chat.memory import Body, Exchange, InForce, Learned, Memory, card, receipts, saved
+from agent.chat.guided import SURPRISE, Guided, Means, Turn
+from agent.chat.memory import Body, Card, Exchange, InForce, Learned, Memory, card, receipts, saved
+from agent.chat.noting import Verdict, as_event, note
 from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
-from agent.chat.parts import Cards, Chip, ChipKind, Done, Part, Question, Understood, Words
+from agent.chat.parts import Cards, Chip, Done, Part, Question, Understood, Words
 from agent.chat.phrases import say
 from agent.chat.understand import Context, Taste, Understand, Understanding, language_of
 from agent.chat.wishes import Wish, shown
-from agent.errors import UnknownItem, UsageError
-from agent.history.store import event_id
+from agent.errors import UsageError
 from agent.labels import label
 from agent.llm.base import LLM
 from agent.recommend.catalogue import plain
-from agent.types import Event, EventKind, Item, Language, Recommendation, Source, TagEdit
+from agent.types import Answer, Event, Language, Query, Recommendation, Source, TagEdit
 
-SOURCE = "chat"
-"""Of events: said in a conversation."""
 MOST_TEXT = 2_000
 """Characters of a message that are read."""
 MOST_ID = 200
 BUTTON = ""
 """What stands in place of a message where a button was pressed."""
+TURNS_LED = 4
+"""Earlier exchanges that a model which leads the turn is shown."""
+MOST_CHIPS = 8
+"""Things written down of one message at most, where a model proposes them."""
 TOLD = 60
 """Items shown lately that are not shown again."""
-KINDS: dict[str, EventKind] = {"liked": "like", "disliked": "dislike", "seen": "review"}
-"""To know something is not to like it, so it becomes a review without stars: its words decide."""
-Verdict = Literal["liked", "disliked", "seen"]
 Driver = Callable[[Turn], Iterator[Part]]
 
 
@@ -46,7 +44,7 @@ Driver = Callable[[Turn], Iterator[Part]]
 class Chat:
     """Conversations with everybody, over one opened home."""
 
-    desk: Desk
+    means: Means
     understand: Understand
     memory: Memory
     llm: LLM
@@ -73,20 +71,22 @@ class Chat:
         context, last = self._context(earlier)
         body = Body(ended="aborted")
         number = self.memory.keep(user, conversation, now, text, body)
-        found = self.understand(text, context, Ask(self.llm, self.desk.store.log_call, user), self._language(earlier))
+        found = self.understand(text, context, Ask(self.llm, self.means.store.log_call, user), self._language(earlier))
         found = self._chosen(text, found, last)
         chips = self._learn(user, conversation, number, text, now, found, body, earlier)
         turn = self._turn(user, conversation, number, text, now, found, chips, earlier, n)
+        turn.remember = lambda taste, likes: self._remembered(user, text, taste, likes, found, chips, body, now)
+        turn.steer = lambda words: self._steered(user, conversation, number, text, words, found, chips, body, now)
         body.intent, body.by = found.intent, found.by
-        body.chips = [{"kind": one.kind, "text": one.text, "key": one.key} for one in chips]
         try:
-            for part in (self.driver or Guided(self.desk))(turn):
+            for part in (self.driver or Guided(self.means))(turn):
                 self._remember(part, body)
                 yield part
-            in_force = [self.chip(one, found.language) for one in turn.in_force]
+            in_force = [self.chip(one, found.language) for one in self.memory.wishes(user, now)]
             yield Understood(found.intent, found.by, tuple(chips), tuple(in_force))
             body.ended = "done"
         finally:
+            body.chips = [{"kind": one.kind, "text": one.text, "key": one.key} for one in chips]
             body.focus, body.choices = list(turn.focus), list(turn.choices)
             if turn.choices and found.unclear:
                 body.opinion, body.quote = self._doubtful(text, found)
@@ -100,6 +100,45 @@ class Chat:
         """The wishes in force, with their expiry and the words they rest on."""
         return [self.chip(one, language) for one in self.memory.wishes(user, self.now())]
 
+    def in_force(self, user: str) -> list[InForce]:
+        """The wishes in force as they were understood, oldest first."""
+        return self.memory.wishes(user, self.now())
+
+    def want(self, user: str, wish: Wish, conversation: str = "") -> None:
+        """A wish that was said by a button; in force for as long as one that was said in words."""
+        self.memory.wish(user, conversation, 0, wish, BUTTON, self.now())
+
+    def asked(self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()) -> Query:
+        """What the wishes in force ask for."""
+        wishes = [one.wish for one in self.in_force(user)]
+        return Query(
+            user,
+            n,
+            words=" ".join(one.words for one in wishes if one.words),
+            where=tuple(one.condition for one in wishes if one.condition),
+            surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
+            language=language,
+            like=tuple(id for one in wishes for id in one.like),
+            without=tuple(without),
+        )
+
+    def listed(
+        self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()
+    ) -> Answer:
+        """What the wishes in force bring, without words around it; also for somebody who is new."""
+        asked = self.asked(user, n, language=language, without=without)
+        return self.means.recommend(
+            user,
+            n,
+            words=asked.words,
+            where=asked.where,
+            surprise=asked.surprise,
+            language=language,
+            allow_new=True,
+            like=asked.like,
+            without=asked.without,
+        )
+
     def revoke(self, user: str, slot: str | None = None) -> list[Chip]:
         """Take one wish back, or all of them; returns what was taken back."""
         gone = self.memory.revoke(user, None if slot is None else [slot], self.now())
@@ -110,11 +149,7 @@ class Chat:
     ) -> Event:
         """Write down what a person says of an item by a button. `conversation`: where it was pressed, so that `undo`
         there takes it back. Raises UnknownItem."""
-        known = self.desk.store.item(item)
-        if known is None or not known.title:
-            raise UnknownItem(f"no item has the id {item!r}")
-        event = self._event(user, Opinion(item, verdict, ""), self.now())
-        self.desk.store.add_events([event])
+        event, known = note(self.means.store, user, item, verdict, self.now())
         if last := self.memory.turns(user, conversation, 1):
             said = say(verdict, language, what=phrases.named([known], language))
             body = Body(intent="tell", chips=[{"kind": verdict, "text": said, "key": item}])
@@ -123,20 +158,58 @@ class Chat:
             self.memory.keep(user, conversation, self.now(), BUTTON, body)
         return event
 
+    def showing(self, user: str, conversation: str, items: Sequence[Recommendation]) -> None:
+        """What stands there now, after a button moved the list: from here on "number 2" is the second of these."""
+        if last := self.memory.turns(user, conversation, 1):
+            last[0].body.cards = [card(one) for one in items]
+            self.memory.change(user, conversation, last[0])
+
     def undo(self, user: str, conversation: str) -> list[str]:
         """Take back what the last turn that learned something wrote down; returns that in words."""
         return self._undo(user, conversation, self.memory.turns(user, conversation), self.now())
 
+    def rewind(self, user: str, conversation: str, number: int) -> None:
+        """Take back what the turns after this one taught, newest first, and drop them."""
+        turns = self.memory.turns(user, conversation, None)
+        beyond = [one for one in turns if one.number > number]
+        while any(one.body.learned and not one.body.undone for one in beyond):
+            self._undo(user, conversation, beyond, self.now())
+        if beyond:
+            self.memory.drop(user, conversation, number)
+
     def history(self, user: str, conversation: str) -> list[Exchange]:
         """Every turn, oldest first."""
         return self.memory.turns(user, conversation, None)
+
+    def openings(self, user: str) -> dict[str, str]:
+        """What each conversation began with."""
+        return self.memory.rows.openings(user)
+
+    def shown_again(self, cards: Sequence[Card]) -> list[Recommendation]:
+        """What was shown, with the items as they are in the catalogue now; without those that are gone."""
+        items = self.means.store.items([one.item for one in cards])
+        return [
+            Recommendation(
+                rank=one.rank,
+                item=items[one.item],
+                score=one.score,
+                reason=one.reason,
+                receipts=tuple(receipts(one)),
+                grounded=True,
+                written_by=one.written_by,
+                explored=one.explored,
+                sources=tuple(Source(name, rank, score) for name, rank, score in one.sources),
+            )
+            for one in cards
+            if one.item in items
+        ]
 
     def conversations(self, user: str) -> list[tuple[str, datetime, int]]:
         """(id, last turn, number of turns), the newest first."""
         return self.memory.rows.known(user)
 
     def chip(self, one: InForce, language: Language) -> Chip:
-        titles = {id: item.title for id, item in self.desk.store.items(one.wish.like).items()}
+        titles = {id: item.title for id, item in self.means.store.items(one.wish.like).items()}
         return Chip("wish", shown(one.wish, language, titles), one.wish.slot, one.quote, one.expires)
 
     # what was going on
@@ -148,7 +221,7 @@ class Chat:
         focus = tuple(last.focus) if last else ()
         if last and last.choices:
             shown_ids = tuple(last.choices)
-        about = self.desk.store.items(focus or shown_ids)
+        about = self.means.store.items(focus or shown_ids)
         asked = bool(last and (last.asked or last.choices))
         return Context(shown_ids, focus, tuple(about.values()), asked), last
 
@@ -189,22 +262,7 @@ class Chat:
         n: int,
     ) -> Turn:
         listed = next((one.body.cards for one in reversed(earlier) if one.body.cards), [])
-        items = self.desk.store.items([one.item for one in listed])
-        cards = {
-            one.item: Recommendation(
-                rank=one.rank,
-                item=items[one.item],
-                score=one.score,
-                reason=one.reason,
-                receipts=tuple(receipts(one)),
-                grounded=True,
-                written_by=one.written_by,
-                explored=one.explored,
-                sources=tuple(Source(name, rank, score) for name, rank, score in one.sources),
-            )
-            for one in listed
-            if one.item in items
-        }
+        cards = {one.item.id: one for one in self.shown_again(listed)}
         told = [] if found.intent in ("refine", "undo") else [each.item for one in earlier for each in one.body.cards]
         return Turn(
             user=user,
@@ -217,11 +275,61 @@ class Chat:
             told=list(dict.fromkeys(told))[-TOLD:],
             card_of=cards,
             asked=[one.body.asked for one in earlier if one.body.asked],
-            known=len(self.desk.store.events(user)),
+            known=len(self.means.store.events(user)),
             noted=[one.text for one in chips if one.kind in ("liked", "disliked", "seen", "taste")],
             taken_back=[one.text for one in chips if one.kind == "undone"],
             n=n,
+            history=[(one.text, one.body.words) for one in earlier if one.text][-TURNS_LED:],
         )
+
+    def _remembered(
+        self,
+        user: str,
+        text: str,
+        taste: str,
+        likes: bool,
+        found: Understanding,
+        chips: list[Chip],
+        body: Body,
+        now: datetime,
+    ) -> str:
+        """A driver's word for a lasting taste, written down if the message itself says so; "" otherwise."""
+        heard = self.understand.taste(taste)
+        said = attitude(text)
+        if heard is None or taste.casefold() not in text.casefold() or len(chips) >= MOST_CHIPS:
+            return ""
+        if said != ("liked" if likes else "disliked"):
+            return ""
+        if any(one.feature == heard.feature for one in found.tastes):
+            # The rules have understood it: what they wrote down stands.
+            return ""
+        one = self._stated(user, replace(heard, polarity=1 if likes else -1, quote=text[:200]), now, found.language)
+        if one.key not in body.learned.tags:
+            chips.append(one)
+            body.learned.tags.append(one.key)
+        return one.text
+
+    def _steered(
+        self,
+        user: str,
+        conversation: str,
+        number: int,
+        text: str,
+        words: str,
+        found: Understanding,
+        chips: list[Chip],
+        body: Body,
+        now: datetime,
+    ) -> list[InForce]:
+        """A driver's words for what is wanted now, as wishes: what the rules make of them, and no more."""
+        for wish in self.understand.wanted(words)[: max(MOST_CHIPS - len(chips), 0)]:
+            before = self.memory.wish(user, conversation, number, wish, text, now)
+            body.learned.before += [saved(before)] if before else []
+            body.learned.slots.append(wish.slot)
+            chips.extend(
+                self.chip(one, found.language) for one in self.memory.wishes(user, now) if one.wish.slot == wish.slot
+            )
+        return self.memory.wishes(user, now)
 
     def _remember(self, part: Part, body: Body) -> None:
         if isinstance(part, Words):
@@ -253,14 +361,24 @@ class Chat:
                 return [Chip("undone", self.chip(one, found.language).text, one.wish.slot) for one in gone]
             return [Chip("undone", one) for one in self._undo(user, conversation, earlier, now)]
         said = [one for one in found.opinions if one.sure] if not found.unclear else []
-        items = self.desk.store.items([one.item for one in said])
+        items = self.means.store.items([one.item for one in said])
+        said = [one for one in said if one.item in items]
         chips = [
-            Chip(one.stance, self._said(one.stance, items[one.item], found.language), one.item, one.quote)
+            Chip(
+                one.stance,
+                say(one.stance, found.language, what=phrases.named([items[one.item]], found.language)),
+                one.item,
+                one.quote,
+            )
             for one in said
-            if one.item in items and one.stance in ("liked", "disliked", "seen")
+            if one.stance in ("liked", "disliked", "seen")
         ]
-        events = [self._event(user, one, now) for one in said if one.item in items]
-        self.desk.store.add_events(events)
+        events = [
+            as_event(user, one.item, one.stance, now, one.quote)
+            for one in said
+            if one.stance in ("liked", "disliked", "seen")
+        ]
+        self.means.store.add_events(events)
         chips += [self._stated(user, one, now, found.language) for one in found.tastes]
         self._clear_way(user, found, body.learned, now)
         for wish in found.wishes:
@@ -273,17 +391,10 @@ class Chat:
         body.learned.slots = [one.slot for one in found.wishes]
         return chips
 
-    def _event(self, user: str, one: Opinion, now: datetime) -> Event:
-        kind = KINDS[one.stance]
-        return Event(event_id(user, one.item, kind, now), user, one.item, kind, None, one.quote, now, SOURCE)
-
-    def _said(self, stance: ChipKind | str, item: Item, language: Language) -> str:
-        return say(stance, language, what=phrases.named([item], language))
-
     def _stated(self, user: str, one: Taste, now: datetime, language: Language) -> Chip:
         """A taste becomes a stated tag, which no model overrides."""
         name = label(one.feature, language)
-        self.desk.store.add_edit(TagEdit(user, name, one.feature, "add", one.polarity, now))
+        self.means.store.add_edit(TagEdit(user, name, one.feature, "add", one.polarity, now))
         return Chip("taste", say("liked" if one.polarity > 0 else "disliked", language, what=name), name, one.quote)
 
     def _clear_way(self, user: str, found: Understanding, learned: Learned, now: datetime) -> None:
@@ -314,10 +425,10 @@ class Chat:
         if turn is None:
             return []
         learned = turn.body.learned
-        self.desk.store.remove_events(user, learned.events)
-        for edit in self.desk.store.edits(user):
+        self.means.store.remove_events(user, learned.events)
+        for edit in self.means.store.edits(user):
             if edit.name in learned.tags:
-                self.desk.store.remove_edit(user, edit.name, edit.feature)
+                self.means.store.remove_edit(user, edit.name, edit.feature)
         self.memory.revoke(user, learned.slots, now)
         self.memory.restore(user, conversation, learned.before)
         turn.body.undone = True

@@ -21,7 +21,7 @@ from agent.errors import UnknownItem, UnknownUser
 from agent.history.store import Store
 from agent.labels import listing
 from agent.recommend.catalogue import matches, plain
-from agent.types import Answer, Condition, Language, Provenance, Recommendation
+from agent.types import Answer, Condition, Language, Profile, Provenance, Recommendation
 
 SURPRISE = 0.2
 FEW_EVENTS = 5
@@ -53,7 +53,7 @@ class Recommend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Means:
     """What a conversation needs of the rest."""
 
     store: Store
@@ -64,6 +64,10 @@ class Desk:
     """Every item's id, the most popular first."""
     domain: str = "item"
     """The catalogue's word for one item."""
+    find: Callable[[str], Sequence[str]] = lambda words: ()
+    """Ids of items whose titles the words name, also misspelt."""
+    profile: Callable[[str], Profile | None] = lambda user: None
+    """What is believed about somebody; None of whom nothing is known."""
 
 
 @dataclass
@@ -90,6 +94,12 @@ class Turn:
     """What was written down of this message, in words."""
     taken_back: Sequence[str] = ()
     n: int = 5
+    history: Sequence[tuple[str, str]] = ()
+    """What was said and what was answered before, oldest first, the newest few."""
+    remember: Callable[[str, bool], str] = lambda taste, likes: ""
+    """Writes down a lasting taste that the message states; says what, "" where the message states none."""
+    steer: Callable[[str], Sequence[InForce]] = lambda words: ()
+    """Adds wishes for now to those in force; returns what is in force then."""
     focus: list[str] = field(default_factory=list)
     """Left by the driver: items that "it" means from now on."""
     choices: list[str] = field(default_factory=list)
@@ -104,7 +114,7 @@ class Turn:
 class Guided:
     """turn -> parts."""
 
-    desk: Desk
+    means: Means
 
     def __call__(self, turn: Turn) -> Iterator[Part]:
         plans = {
@@ -126,8 +136,8 @@ class Guided:
 
     def _ask(self, turn: Turn) -> Iterator[Part]:
         if turn.noted:
-            yield Words(self._noted(turn) + " ")
-        yield Words(self._opening(turn))
+            yield Words(self.noted(turn) + " ")
+        yield Words(self.opening(turn))
         yield from self._list(turn, turn.n)
         yield from self._question(turn)
 
@@ -136,9 +146,9 @@ class Guided:
             yield from self._which(turn)
             return
         if turn.noted:
-            yield Words(self._noted(turn) + " " + say("then", turn.language))
+            yield Words(self.noted(turn) + " " + say("then", turn.language))
         else:
-            yield Words(self._opening(turn))
+            yield Words(self.opening(turn))
         yield from self._list(turn, min(turn.n, AFTER_TELLING))
         yield from self._question(turn)
 
@@ -166,12 +176,12 @@ class Guided:
 
     def _compare(self, turn: Turn) -> Iterator[Part]:
         language = turn.language
-        items = list(self.desk.store.items(turn.found.meant[:2]).values())
+        items = list(self.means.store.items(turn.found.meant[:2]).values())
         if len(items) < 2:
-            yield Words(say("compare_none", language, domain=self.desk.domain))
+            yield Words(say("compare_none", language, domain=self.means.domain))
             return
         turn.focus += [one.id for one in items]
-        yield Words(phrases.compared(items, self.desk.domain, language))
+        yield Words(phrases.compared(items, self.means.domain, language))
         cards = [card for one in items if (card := turn.card_of.get(one.id) or self._explained(turn, one.id))]
         yield Cards(tuple(cards), False, Provenance())
 
@@ -181,11 +191,11 @@ class Guided:
             yield Words(say("not_asked" if turn.found.revoked else "nothing_to_undo", language))
             return
         name = "revoked" if turn.found.revoked else "undone"
-        yield Words(say(name, language, what=listing(list(turn.taken_back), language)) + " " + self._opening(turn))
+        yield Words(say(name, language, what=listing(list(turn.taken_back), language)) + " " + self.opening(turn))
         yield from self._list(turn, min(turn.n, AFTER_TELLING))
 
     def _chat(self, turn: Turn) -> Iterator[Part]:
-        language, domain = turn.language, self.desk.domain
+        language, domain = turn.language, self.means.domain
         if THANKS.search(turn.text):
             yield Words(say("thanks", language))
         elif BYE.search(turn.text):
@@ -203,23 +213,23 @@ class Guided:
     # steps
 
     def _which(self, turn: Turn) -> Iterator[Part]:
-        items = self.desk.store.items(turn.found.unclear)
+        items = self.means.store.items(turn.found.unclear)
         turn.choices += list(items)
         turn.focus += list(items)
         options = tuple(plain(one.title, 80) for one in items.values())
         yield Words(say("which", turn.language))
         yield Question("item", say("which", turn.language), options)
 
-    def _noted(self, turn: Turn) -> str:
+    def noted(self, turn: Turn) -> str:
         return say("noted", turn.language, what=listing(list(turn.noted), turn.language))
 
-    def _opening(self, turn: Turn) -> str:
+    def opening(self, turn: Turn) -> str:
         language = turn.language
         alike = [id for one in turn.in_force for id in one.wish.like]
         rest = [one for one in turn.in_force if not one.wish.like]
         said = listing([shown(one.wish, language) for one in rest], language)
         if alike:
-            what = phrases.named(list(self.desk.store.items(alike).values()), language)
+            what = phrases.named(list(self.means.store.items(alike).values()), language)
             return say("more_with", language, what=what, rest=said) if said else say("more", language, what=what)
         if said:
             return say("fits", language, what=said)
@@ -249,7 +259,7 @@ class Guided:
 
     def _recommended(self, turn: Turn, wishes: Sequence[Wish], n: int, without: Sequence[str]) -> Answer:
         surprise = next((one.surprise for one in wishes if one.surprise is not None), SURPRISE)
-        return self.desk.recommend(
+        return self.means.recommend(
             turn.user,
             n,
             words=" ".join(one.words for one in wishes if one.words),
@@ -267,7 +277,7 @@ class Guided:
             return
         conditions = [one.wish.condition for one in turn.in_force if one.wish.condition]
         known = set(turn.asked) | {SLOTS[one.field] for one in conditions if one.field in SLOTS}
-        items = self.desk.store.items(self.desk.popular[:CANDIDATES]).values()
+        items = self.means.store.items(self.means.popular[:CANDIDATES]).values()
         left = [one for one in items if all(matches(one, condition) for condition in conditions)]
         asking = question.best(left, known, turn.language)
         if asking:
@@ -276,12 +286,12 @@ class Guided:
 
     def _explained(self, turn: Turn, item: str) -> Recommendation | None:
         try:
-            return self.desk.explain(turn.user, item)
+            return self.means.explain(turn.user, item)
         except (UnknownUser, UnknownItem):
             return None
 
     def _titles(self, ids: Sequence[str]) -> dict[str, str]:
-        return {id: item.title for id, item in self.desk.store.items(ids).items()}
+        return {id: item.title for id, item in self.means.store.items(ids).items()}
 
 
 SLOTS = {"categories": "category", "year": "decade", "language": "language"}

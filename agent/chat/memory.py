@@ -116,6 +116,12 @@ class Memory:
     def change(self, user: str, conversation: str, turn: Exchange) -> None:
         self.rows.set_body(user, conversation, turn.number, turn.body.model_dump_json())
 
+    def drop(self, user: str, conversation: str, after: int) -> None:
+        """Without the turns after number `after`; a summary that speaks of them goes, too."""
+        self.rows.drop_turns(user, conversation, after)
+        if self.rows.summary(user, conversation).folded > after:
+            self.rows.summarise(user, conversation, Summary())
+
     def summary(self, user: str, conversation: str) -> str:
         """What was said before the turns that are read back, in at most MOST_SUMMARY characters."""
         return self.rows.summary(user, conversation).text

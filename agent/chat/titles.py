@@ -467,7 +467,7 @@ def plain_words(title: str) -> list[str]:
 def _folded(words: Sequence[str]) -> list[str]:
     """With numbers in one spelling, without articles, and without the word that introduces a number: "Part II" is 2."""
     numbers = [NUMERALS.get(word, word) for word in words if word not in ARTICLES] or list(words)
-    following = [*numbers[1:], ""]
+    following = [*numbers[1:], ""] if numbers else []
     return [word for word, after in zip(numbers, following, strict=True) if not (word in PARTS and after.isdigit())]
 
 

@@ -229,6 +229,20 @@ class Understand:
             found = replace(found, wishes=(Wish("like", like=found.meant[:3]), *found.wishes))
         return replace(found, intent=intent)
 
+    def taste(self, name: str) -> Taste | None:
+        """The kind or the maker of the catalogue that a name is, unless nobody may be tagged with it."""
+        for wish in wishing.hear(name, (), self.catalogue, own_words=False).wishes:
+            one = wish.condition
+            if one is not None and one.field in ("categories", "creator"):
+                feature = f"{'category' if one.field == 'categories' else 'creator'}:{one.value}"
+                if not sensitive(feature):
+                    return Taste(str(one.value), feature, 1, name)
+        return None
+
+    def wanted(self, words: str) -> tuple[Wish, ...]:
+        """What words ask for, by the rules."""
+        return wishing.hear(words[:MOST_QUOTE], self.titles.find(words[:MOST_QUOTE]), self.catalogue).wishes
+
     def _intent(self, text: str, found: Understanding, context: Context, said: Sequence[Opinion]) -> Intent | None:
         """What the rules say is wanted; None where they say nothing."""
         spoken = any(one.stance in ("liked", "disliked", "seen") for one in said)

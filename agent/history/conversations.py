@@ -84,6 +84,12 @@ class Conversations:
         with self._store.writing() as connection:
             connection.execute(turns.update().where(mine).values(body=body))
 
+    def drop_turns(self, user: str, conversation: str, after: int) -> None:
+        """Removes the exchanges of a conversation that come after number `after`."""
+        beyond = (turns.c.user == user) & (turns.c.conversation == conversation) & (turns.c.number > after)
+        with self._store.writing() as connection:
+            connection.execute(delete(turns).where(beyond))
+
     def turns(self, user: str, conversation: str, last: int | None = None) -> list[StoredTurn]:
         """The exchanges of a conversation, oldest first; `last`: only so many of the newest."""
         mine = (turns.c.user == user) & (turns.c.conversation == conversation)
@@ -101,6 +107,12 @@ class Conversations:
         )
         with self._store.reading() as connection:
             return [(id, _moment(at), count) for id, at, count in connection.execute(query)]
+
+    def openings(self, user: str) -> dict[str, str]:
+        """What each conversation of this person began with."""
+        query = select(turns.c.conversation, turns.c.text).where(turns.c.user == user, turns.c.number == 1)
+        with self._store.reading() as connection:
+            return {row.conversation: row.text for row in connection.execute(query)}
 
     def everybody(self) -> Iterator[StoredTurn]:
         """Every exchange of everybody."""

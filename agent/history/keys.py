@@ -104,6 +104,12 @@ class Keys:
             return None
         return _key(row)
 
+    def still(self, id: str) -> Key | None:
+        """The key of that id, unless it was revoked: for whoever has shown its secret before."""
+        with self._store.reading() as connection:
+            row = connection.execute(select(api_keys).where(api_keys.c.id == id)).first()
+        return None if row is None or row.revoked is not None else _key(row)
+
 
 def _hash(secret: str) -> str:
     # 256 random bits cannot be guessed from a fast hash, and it is looked at on every request.

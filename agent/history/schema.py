@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest migration: with it, the tables are exactly these."""
 
 metadata = MetaData()
@@ -184,6 +184,22 @@ turns = Table(
     Column("body", Text, nullable=False),
 )
 
+explored = Table(
+    "explored",
+    metadata,
+    Column("seq", Sequence, primary_key=True, autoincrement=True),
+    Column("user", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("arm", Text, nullable=False),
+    Column("probability", Float, nullable=False),
+    # JSON: what there was to choose from.
+    Column("arms", Text, nullable=False),
+    Index("explored_user", "user", "seq"),
+    sqlite_autoincrement=True,
+)
+
 wishes = Table(
     "wishes",
     metadata,
@@ -212,5 +228,6 @@ PERSONAL = (
     conversations,
     turns,
     wishes,
+    explored,
 )
 """Every table with rows about a person; each has a column `user`."""

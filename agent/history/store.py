@@ -88,6 +88,28 @@ class ItemStats:
     """Mean of ratings and reviews; None without any."""
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in a list of people."""
+
+    user: str
+    events: int
+    last: datetime | None
+    """When the last dated event happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Calls of one model that ended in one way, added up."""
+
+    model: str
+    outcome: str
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    ms: float
+
+
 def event_id(user: str, item: str, kind: str, at: datetime | None) -> int:
     """A number in [0, 2^63) for an event, the same on every machine; undated events have `at` None.
 
@@ -220,6 +242,14 @@ class Store:
         with self.reading() as connection:
             return list(connection.scalars(query))
 
+    def people(self, part: str = "", after: str = "", limit: int = 50) -> list[Person]:
+        """People with events, by id, whose id holds `part`, from the one after `after` on."""
+        found = events.c.user.contains(part, autoescape=True) & (events.c.user > after)
+        query = select(events.c.user, func.count(), func.max(events.c.at)).where(found).group_by(events.c.user)
+        with self.reading() as connection:
+            rows = connection.execute(query.order_by(events.c.user).limit(limit)).all()
+        return [Person(user, count, codec.from_micros(last)) for user, count, last in rows]
+
     def profiled(self) -> list[str]:
         """People with a profile, by id; also those who have no event and only said something."""
         with self.reading() as connection:
@@ -254,6 +284,11 @@ class Store:
             with self.reading() as connection:
                 found += [_event(row) for row in connection.execute(_EVENTS_BY_ID, {"of": user, "ids": chunk}).all()]
         return found
+
+    def stamp(self, user: str) -> tuple[int | None, ...]:
+        """Changes whenever this person's events, profile or edits do."""
+        with self.reading() as connection:
+            return tuple(connection.execute(_STAMP, {"of": user}).one())
 
     def last_seq(self, user: str) -> int:
         """The sequence number of the event added last; 0 without events."""
@@ -358,6 +393,12 @@ class Store:
             _put_edits(connection, user, codec.read_edits(step.body, user))
             return True
 
+    def undoable(self, user: str) -> bool:
+        """Whether there is a step that undo_edits would take back."""
+        step = select(literal(1)).where(edit_steps.c.user == user).exists()
+        with self.reading() as connection:
+            return bool(connection.execute(select(step)).scalar())
+
     # the log of model calls
 
     def log_call(self, call: Call) -> None:
@@ -388,6 +429,25 @@ class Store:
         with self.reading() as connection:
             rows = connection.execute(query if user is None else query.where(calls.c.user == user)).all()
         return [_call(row) for row in rows]
+
+    def usage(self, since: datetime | None = None) -> list[Usage]:
+        """What each model was asked from then on, by model and outcome, the most asked first."""
+        query = select(
+            calls.c.model,
+            calls.c.outcome,
+            func.count(),
+            func.sum(calls.c.prompt_tokens),
+            func.sum(calls.c.completion_tokens),
+            func.sum(calls.c.ms),
+        )
+        if since is not None:
+            query = query.where(calls.c.at >= codec.to_micros(since))
+        grouped = query.group_by(calls.c.model, calls.c.outcome).order_by(func.count().desc(), calls.c.model)
+        with self.reading() as connection:
+            return [
+                Usage(model, outcome, count, int(prompt), int(completion), float(ms))
+                for model, outcome, count, prompt, completion, ms in connection.execute(grouped)
+            ]
 
     # answers of a model to a job that is not finished yet
 
@@ -564,6 +624,14 @@ _EVENTS_AFTER = _EVENTS.where(events.c.seq > bindparam("after"), events.c.seq <=
     events.c.seq
 )
 _EVENTS_BY_ID = _EVENTS.where(events.c.id.in_(bindparam("ids", expanding=True)))
+_STAMP = select(
+    select(func.max(events.c.seq)).where(events.c.user == bindparam("of")).scalar_subquery(),
+    select(func.count()).where(events.c.user == bindparam("of")).scalar_subquery(),
+    select(func.max(profiles.c.version)).where(profiles.c.user == bindparam("of")).scalar_subquery(),
+    select(func.max(profiles.c.seq)).where(profiles.c.user == bindparam("of")).scalar_subquery(),
+    select(func.count()).where(tag_edits.c.user == bindparam("of")).scalar_subquery(),
+    select(func.max(tag_edits.c.at)).where(tag_edits.c.user == bindparam("of")).scalar_subquery(),
+)
 _LAST_SEQ = select(func.coalesce(func.max(events.c.seq), 0)).where(events.c.user == bindparam("of"))
 _EDITS = (
     select(tag_edits)

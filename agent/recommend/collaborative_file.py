@@ -18,11 +18,11 @@ from agent.errors import StoreError
 from agent.history.store import Store
 from agent.recommend.collaborative import Collaborative, CollaborativeConfig, Rows, taken, train
 
-VERSION = 1
+VERSION = 2
 """A file of another version is trained anew."""
 STALE = 0.02
 """Growth in events from which on `rapport index` trains again, as for what is counted over everybody."""
-PARTS = ("together", "following", "sequel", "people")
+PARTS = ("together", "near", "sequel", "people")
 
 
 def refresh(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ PART = re.compile(
     r"|\b([ivx]+|\d+)\s*$|第.{1,4}[部季集卷].*)",
     re.IGNORECASE,
 )
+MOST_STEMS = 20_000
+"""Titles whose series is remembered."""
 SHORTEST_SERIES = 4
 """A shorter remainder of a title is no name of a series."""
 
@@ -67,15 +70,18 @@ def marginal(
     """Indices of the first `n` choices. `similar`: [items, items], cosine; `grouped`: what each counts towards."""
     chosen: list[int] = []
     used: Counter[str] = Counter()
-    nearest = np.zeros(len(relevance))
-    while len(chosen) < min(n, len(relevance)):
-        left = [at for at in range(len(relevance)) if at not in chosen]
-        free = [at for at in left if all(used[name] < config.per_group for name in grouped[at])]
-        best = max(
-            free or left, key=lambda at: (config.relevance * relevance[at] - (1 - config.relevance) * nearest[at], -at)
-        )
+    full: set[str] = set()
+    worth, nearest = config.relevance * np.asarray(relevance, float), np.zeros(len(relevance))
+    left = list(range(len(relevance)))
+    while left and len(chosen) < n:
+        free = [at for at in left if full.isdisjoint(grouped[at])] if full else left
+        among = free or left
+        # The first of equals.
+        best = among[int(np.argmax((worth - (1 - config.relevance) * nearest)[among]))]
         chosen.append(best)
+        left.remove(best)
         used.update(grouped[best])
+        full |= {name for name in grouped[best] if used[name] >= config.per_group}
         nearest = np.maximum(nearest, similar[best])
     return chosen
 
@@ -103,7 +109,13 @@ def series(item: Item) -> str:
     said = item.attributes.get("series")
     if isinstance(said, str) and said:
         return said.casefold()
-    stem = item.title.strip()
-    while (shorter := PART.sub("", stem).strip()) != stem:
-        stem = shorter
-    return stem.casefold() if len(stem) >= SHORTEST_SERIES else ""
+    return stem(item.title)
+
+
+@lru_cache(maxsize=MOST_STEMS)
+def stem(title: str) -> str:
+    """A title without its part, case-folded; "" where too little is left for a name."""
+    whole = title.strip()
+    while (shorter := PART.sub("", whole).strip()) != whole:
+        whole = shorter
+    return whole.casefold() if len(whole) >= SHORTEST_SERIES else ""

@@ -11,16 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 from agent.ask import Ask, Reply
 from agent.errors import BadCompletion, LLMError
-from agent.features import Population, features, kind_of, value_of
+from agent.features import Described, Population, kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
 from agent.labels import experienced, label, listing, noun, plural, shown, spoken, title
 from agent.persona import naming
 from agent.persona.naming import receipt
+from agent.persona.profiler import NO_MODEL
 from agent.persona.tally import Mark, Tally
 from agent.persona.writing import creators
 from agent.recommend.catalogue import plain as one_line
@@ -42,6 +44,8 @@ TRIES = (0.0, 0.7)
 """Temperatures: the likeliest sentence first, then another if the check refuses it."""
 LIKED = 0.25
 """Preference from which on an item may be called liked."""
+AROUND = 50
+"""Among this many nearest an item counts as closest to another, in a catalogue of any size."""
 LOOKED = ("view", "click", "cart", "search")
 """Events after which an item can still be recommended: to look at something is not to have it."""
 
@@ -70,7 +74,10 @@ class Case:
     close: tuple[tuple[Item, Mark], ...]
     """Liked items of the person's history that the item is close to."""
     together: tuple[Item, Mark, int] | None
-    """The liked item of the person's history that it was proposed by because others had both, and how many had."""
+    """The item of the person's history that others' histories led to it by, and how many are known to have had both;
+    0 where so few had that it is not told."""
+    around: tuple[Item, Mark] | None
+    """A liked item of the person's history among whose AROUND nearest it is."""
     own: Mark | None
     """What the person did with this very item, if anything."""
     receipts: tuple[Receipt, ...]
@@ -120,6 +127,11 @@ class Explain:
     domain: str = "item"
     people_with: Callable[[str, str], int] = nobody
     """How many people are known to have had two items, both of them."""
+
+    @cached_property
+    def features(self) -> Described:
+        """What an item is counted under."""
+        return Described(self.population)
 
     def __call__(
         self,
@@ -176,7 +188,7 @@ class Explain:
         words: str,
         used: Mapping[str, int],
     ) -> Case:
-        own = features(candidate.item, self.population)
+        own = self.features(candidate.item)
         # A maker called like the item (a band's first record) would read as the item itself.
         shared = [f for f in own if f in likes and value_of(f).casefold() != candidate.item.title.casefold()]
         common = sorted(shared, key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[:COMMON]
@@ -185,15 +197,18 @@ class Explain:
         guessed = next((f for f in own if f in guesses and f"explore:{guesses[f].name}" in voters and not common), "")
         close = self._close(candidate, common, mine, tally, used)
         together = self._together(candidate, mine, tally)
+        around = self._around(candidate, mine, tally)
         receipts = [receipt(mark) for _, mark in close]
-        if not receipts and together and not (guessed or common):
-            receipts = [receipt(together[1])]
+        if not receipts and (led := together or around) and not (guessed or common):
+            receipts = [receipt(led[1])]
         if not receipts and (guessed or common):
             receipts = list((guesses[guessed] if guessed else likes[common[0]]).receipts[:2])
         if against:
             receipts += dislikes[against[0]].receipts[:1]
         own = tally.marks.get(candidate.item.id)
-        if own is not None and (own.kind not in LOOKED or not (common or close or together or against or guessed)):
+        if own is not None and (
+            own.kind not in LOOKED or not (common or close or together or around or against or guessed)
+        ):
             receipts.insert(0, receipt(own))
         stats = self.popularity.get(candidate.item.id)
         return Case(
@@ -203,6 +218,7 @@ class Explain:
             guessed=guessed,
             close=tuple(close),
             together=together,
+            around=around,
             own=own,
             receipts=tuple(dict.fromkeys(receipts)),
             fans=stats.positive if stats else 0,
@@ -226,7 +242,8 @@ class Explain:
         voted = {one.retriever.removeprefix("recent:") for one in near}
         scored = []
         for id, item in mine.items():
-            shared = len(set(common) & set(features(item, self.population)))
+            had = self.features(item) if common else ()
+            shared = sum([feature in had for feature in common])
             if (shared or id in voted) and len(item.title) <= MAX_TITLE and item.title != candidate.item.title:
                 mark = tally.marks[id]
                 scored.append((shared + (id in voted) - 0.6 * used.get(id, 0), mark.preference, item, mark))
@@ -234,13 +251,24 @@ class Explain:
         return [(item, mark) for _, _, item, mark in scored[:CLOSE]]
 
     def _together(self, candidate: Candidate, mine: Mapping[str, Item], tally: Tally) -> tuple[Item, Mark, int] | None:
-        """What a collaborative vote rests on most, where enough others had both that it describes nobody."""
-        named = (voted_by(source.retriever, f"{COLLABORATIVE}:") for source in candidate.sources)
-        id = next((id for id in named if id in mine), "")
-        people = self.people_with(id, candidate.item.id) if id else 0
-        if people < FEW_PEOPLE or len(mine[id].title) > MAX_TITLE or mine[id].title == candidate.item.title:
+        """The own item behind a collaborative vote: the one it rests on most, if enough others had both that it
+        describes nobody; else the liked one that most had with it; else the first again, without a number."""
+        loudest = next(filter(None, (led_by(one.retriever) for one in candidate.sources)), "")
+        if not loudest:
             return None
-        return mine[id], tally.marks[id], people
+        told = {id: one for id, one in mine.items() if can_be_named(one, candidate.item)}
+        counted = [(self.people_with(id, candidate.item.id), id == loudest, id) for id in told if id in tally.marks]
+        people, _, most = max(((n, is_it, id) for n, is_it, id in counted if n >= FEW_PEOPLE), default=(0, False, ""))
+        if (own := self.people_with(loudest, candidate.item.id)) >= FEW_PEOPLE and loudest in told:
+            people, most = own, loudest
+        most = most or (loudest if loudest in told else "")
+        return (told[most], tally.marks[most], people) if most else None
+
+    def _around(self, candidate: Candidate, mine: Mapping[str, Item], tally: Tally) -> tuple[Item, Mark] | None:
+        """The liked item among whose nearest it came first."""
+        votes = [(one.rank, voted_by(one.retriever, "recent:")) for one in candidate.sources]
+        near = [(n, id) for n, id in votes if n <= AROUND and id in mine and can_be_named(mine[id], candidate.item)]
+        return (mine[min(near)[1]], tally.marks[min(near)[1]]) if near else None
 
     def _written(
         self, cases: Sequence[Case], ask: Ask, language: Language
@@ -249,6 +277,8 @@ class Explain:
         telling = [case for case in cases if case.common and case.close and not case.against and not case.had]
         if not telling:
             return {}, Reasons(())
+        if ask.llm.name == NO_MODEL:
+            return {}, cost_of((), ("reasons were written without a model: there is none",), silent=True)
         if language == "zh" and not ask.llm.capable:
             return {}, Reasons((), notes=("small models are not asked to write Chinese",))
         written: dict[str, tuple[str, list[str]]] = {}
@@ -313,7 +343,21 @@ def liked_marks(tally: Tally, likes: Iterable[Tag], candidates: Sequence[Candida
     wanted |= {item for tag in likes if tag.feature in tally.features for item in tally.features[tag.feature].items}
     voters = [source.retriever for one in candidates for source in one.sources]
     wanted |= {voted_by(voter, prefix) for voter in voters for prefix in ("recent:", f"{COLLABORATIVE}:")}
-    return [mark for id in sorted(wanted) if (mark := tally.marks.get(id)) and mark.preference >= LIKED]
+    led = {led_by(voter) for voter in voters}
+    return [
+        mark
+        for id in sorted(wanted)
+        if (mark := tally.marks.get(id)) and mark.preference >= (-LIKED if id in led else LIKED)
+    ]
+
+
+def can_be_named(own: Item, item: Item) -> bool:
+    return len(own.title) <= MAX_TITLE and own.title != item.title
+
+
+def led_by(retriever: str) -> str:
+    """The own item that a collaborative vote is named after."""
+    return voted_by(retriever, f"{COLLABORATIVE}:")
 
 
 def voted_by(retriever: str, prefix: str) -> str:
@@ -387,9 +431,14 @@ def template_en(case: Case, domain: str) -> str:
     if case.together:
         liked, mark, people = case.together
         said = said_en(mark, domain)
+        if not people:
+            return f"What others' histories suggest beside {liked.title}{said}."
         return f"{people} people have this and {liked.title}{said}{',' if said else ''} in their history."
     if case.words:
         return "One of the closest matches to what you asked for."
+    if case.around:
+        liked, mark = case.around
+        return f"Among those closest to {liked.title}{said_en(mark, domain)}."
     if case.own:
         return ""
     if case.fans > 1:
@@ -493,9 +542,13 @@ def template_zh(case: Case, domain: str) -> str:
         return f"与{close}相近。"
     if case.together:
         liked, mark, people = case.together
+        if not people:
+            return f"大家的记录由{liked_zh(liked, mark)}推及它。"
         return f"有{people}人的记录中同时有它和{liked_zh(liked, mark)}。"
     if case.words:
         return "与您要找的内容最接近的之一。"
+    if case.around:
+        return f"与{liked_zh(*case.around)}较为接近。"
     if case.own:
         return ""
     if case.fans > 1:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.types import Source
 
@@ -41,54 +45,82 @@ class Votes:
 
     def __init__(self, ballots: Iterable[Ballot], k: int = 60) -> None:
         self._k = k
-        self._scores: dict[str, float] = {}
-        self._spoken_for: set[str] = set()
-        self._ranks: list[tuple[Ballot, Mapping[str, int]]] = []
+        self._places: dict[str, int] = {}
+        self._scores = np.zeros(0)
+        self._spoken_for = np.zeros(0, bool)
+        self._cast: list[tuple[Ballot, NDArray[np.intp], NDArray[np.intp]]] = []
         for ballot in ballots:
             self._add(ballot)
 
     def plus(self, *ballots: Ballot) -> Votes:
         """These and `ballots`."""
         more = Votes((), self._k)
-        more._scores, more._spoken_for = dict(self._scores), set(self._spoken_for)
-        more._ranks = list(self._ranks)
+        more._places, more._cast = dict(self._places), list(self._cast)
+        more._scores, more._spoken_for = self._scores.copy(), self._spoken_for.copy()
         for ballot in ballots:
             more._add(ballot)
         return more
 
     def _add(self, ballot: Ballot) -> None:
-        k, weight, scores, ranks = self._k, ballot.weight, self._scores, dict[str, int]()
-        for rank, (id, _) in enumerate(ballot.hits, 1):
-            if id not in ranks:
-                ranks[id] = rank
-                scores[id] = scores.get(id, 0.0) + weight / (k + rank)
-        if weight > 0:
-            self._spoken_for.update(ranks)
-        self._ranks.append((ballot, ranks))
+        places = self._places
+        listed = [places.setdefault(id, len(places)) for id, _ in ballot.hits]
+        at, ranks = np.array(listed, np.intp), np.arange(1, len(listed) + 1)
+        if len(set(listed)) < len(listed):
+            at, first = np.unique(at, return_index=True)
+            ranks = ranks[first]
+        new = len(places) - len(self._scores)
+        self._scores = np.concatenate([self._scores, np.zeros(new)])
+        self._spoken_for = np.concatenate([self._spoken_for, np.zeros(new, bool)])
+        self._scores[at] += ballot.weight / (self._k + ranks)
+        if ballot.weight > 0:
+            self._spoken_for[at] = True
+        self._cast.append((ballot, at, ranks))
 
     def score(self, id: str) -> float:
         """0 for an id that is on no ballot."""
-        return self._scores.get(id, 0.0)
+        at = self._places.get(id)
+        return 0.0 if at is None else float(self._scores[at])
 
     def leading(self, most: int | None = None, among: Collection[str] | None = None) -> list[str]:
         """The ids that a ballot speaks for, best first; `among`: of these only."""
-        scores, ids = self._scores, self._spoken_for if among is None else self._spoken_for.intersection(among)
-        return sorted(ids, key=lambda id: (-scores[id], id))[:most]
+        chosen = self._spoken_for
+        if among is not None:
+            inside = np.zeros(len(chosen), bool)
+            inside[[self._places[id] for id in among if id in self._places]] = True
+            chosen = chosen & inside
+        at = np.flatnonzero(chosen)
+        if most is not None and 0 < most < len(at):
+            worst = -np.partition(-self._scores[at], most - 1)[most - 1]
+            at = at[self._scores[at] >= worst]
+        ids = list(self._places)
+        pairs = zip(self._scores[at].tolist(), at.tolist(), strict=True)
+        return [id for _, id in islice(sorted((-score, ids[place]) for score, place in pairs), most)]
 
     def fused(self) -> list[Fused]:
         """All of them with their scores and votes."""
-        return [Fused(id, self._scores[id], self.sources(id)) for id in self.leading()]
+        ids = self.leading()
+        return [Fused(id, self.score(id), votes) for id, votes in zip(ids, self.sources(ids), strict=True)]
 
-    def sources(self, id: str) -> tuple[Source, ...]:
-        """Who voted for or against `id`, the one that counts most first."""
-        votes = [
-            (ballot.weight / (self._k + rank), Source(ballot.retriever, rank, ballot.hits[rank - 1][1]))
-            for ballot, ranks in self._ranks
-            if (rank := ranks.get(id))
+    def sources(self, ids: Sequence[str]) -> list[tuple[Source, ...]]:
+        """Who voted for or against each of `ids`, the one that counts most first, equals by name."""
+        # Columns in the order of names, so that a stable sort by worth leaves equals in it.
+        cast = sorted(self._cast, key=lambda one: one[0].retriever)
+        ranks = np.zeros((len(ids), len(cast)), np.intp)
+        asked = [self._places.get(id, -1) for id in ids]
+        for column, (_, at, placed) in enumerate(cast):
+            whole = np.zeros(len(self._places) + 1, np.intp)
+            whole[at] = placed
+            ranks[:, column] = whole[asked]
+        weights = np.array([ballot.weight for ballot, _, _ in cast])
+        worth = np.where(ranks > 0, np.abs(weights / (self._k + ranks)), -1.0)
+        order = np.argsort(-worth, axis=1, kind="stable")
+        counts = (ranks > 0).sum(axis=1)
+        return [
+            tuple(
+                [
+                    Source(cast[column][0].retriever, row[column], cast[column][0].hits[row[column] - 1][1])
+                    for column in columns[:count]
+                ]
+            )
+            for row, columns, count in zip(ranks.tolist(), order.tolist(), counts.tolist(), strict=True)
         ]
-        return tuple(source for _, source in sorted(votes, key=_loudest))
-
-
-def _loudest(vote: tuple[float, Source]) -> tuple[float, str]:
-    worth, source = vote
-    return -abs(worth), source.retriever

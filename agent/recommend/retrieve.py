@@ -8,7 +8,7 @@ there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from agent.errors import StoreBusy, StoreError
-from agent.features import Population, features, value_of
+from agent.features import Described, Population, value_of
 from agent.persona.tally import preference
 from agent.recommend.catalogue import filters, matches
 from agent.recommend.fuse import Ballot, Votes
@@ -28,10 +28,14 @@ from vectorstore.base import Embedder, Filter, Vectors, VectorStore, VectorStore
 
 Items = Callable[[Sequence[str]], Mapping[str, Item]]
 ENOUGH_EVENTS = 5.0
+EXPLORE = "explore:"
+"""Begins the name of a guess about the person, as a retriever and as an arm of exploration."""
+UNDER_SHOWN = "under-shown"
+"""The retriever of items close to the person's likes that hardly anybody had."""
+KNOWN_HALF = 2
+"""An item counts as under-shown outside the first 1/KNOWN_HALF of the popularity list."""
 COLLABORATIVE = "collaborative"
 """What the votes of everybody's histories are called; "collaborative:<id>" names the own item they rest on most."""
-MOST_DESCRIBED = 20_000
-"""Items whose features are remembered."""
 OTHERS_SCAN = 2000
 """How far down the collaborative list is looked for items that match a filter."""
 LIKED = 0.4
@@ -76,10 +80,13 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     explore: float = 1.0
     """Weight of all latent tags together at surprise 1."""
     most_latent: int = Field(default=4, ge=0)
-    explored_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the places that latent tags get at surprise 1, as far as they have candidates."""
+    proposed: int = Field(default=15, ge=0)
+    """Candidates that each guess, and what is under-shown, have among those returned, beyond `size`."""
     aversion: float = Field(default=0.8, ge=0, le=1)
-    """How much of its score an item loses for a feature in an aversion of weight 1."""
+    """How much of its score an item loses for a feature in an aversion of weight 1.
+
+    An aversion that was only observed takes nothing from what everybody's histories say: people do have what their
+    other likes lead to. On validation it cost .004 of NDCG@10 to take it (docs/measured.md)."""
     near_duplicate: float = Field(default=0.97, ge=0, le=1)
     """Cosine similarity to a disliked item from which on an item goes out as well."""
     most_disliked: int = Field(default=50, ge=0)
@@ -105,8 +112,9 @@ class Voice(Protocol):
         """(id, score), best first."""
         ...
 
-    def because(self, ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        """For each of `ids` the items of the person's own history that speak for it, the loudest first."""
+    def loudest(self, ids: Sequence[str], among: Container[str]) -> Mapping[str, str]:
+        """For each of `ids` the item of the person's own history that speaks for it most; only those of `among`
+        count, and what none of them speaks for is left out."""
         ...
 
 
@@ -121,13 +129,17 @@ class Probe:
     """The stored vector of this item is the question; else `text` is."""
 
 
+Opinions = Sequence[tuple[Event, float]]
+"""The last word on each item and how much it was liked (-1 to 1), newest first: see `opinions`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gathered:
     """Every list that has a say in one answer, before they are weighed against each other."""
 
     query: Query
     profile: Profile
-    events: Sequence[Event]
+    said: Opinions
     had: int
     """Items that the person has had."""
     votes: Votes
@@ -135,6 +147,18 @@ class Gathered:
     voice: Voice | None
     heard: Sequence[tuple[str, float]]
     """(id, score) of what everybody's histories propose, best first."""
+    proposed: Sequence[str] = ()
+    """What exploration may try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What the lists of one answer add up to."""
+
+    scores: Mapping[str, float]
+    """Best first."""
+    items: Mapping[str, Item]
+    votes: Votes
 
 
 @dataclass(frozen=True)
@@ -200,10 +224,11 @@ class Retrieve:
         # Who says what they want is not a stranger, however short their history.
         spoken = bool(query.words.strip() or query.like) or any(tag.kind == "stated" for tag in profile.tags)
         strange = 0.0 if spoken else 3 / (3 + len(had))
+        said = opinions(events)
         with index_errors():
             # In a small catalogue a deep list would hold everything, and a vote for everything says nothing.
             depth = max(2 * query.n, min(config.depth, self.index.count() // 10))
-            ballots = self._ask(self._probes(query, profile, events), where, seen, depth)
+            ballots = self._ask(self._probes(query, profile, said), where, seen, depth)
             head = list[Candidate]()
             if not ballots or strange > config.stranger:
                 head = Popular(self.items, self.popular, config)(query, profile, events)
@@ -211,43 +236,63 @@ class Retrieve:
                 near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
                 ballots = self._ask(near, where, seen, depth)
         popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
+        exploring = [one for one in ballots if one.retriever.startswith(EXPLORE)]
+        if query.surprise and not (query.words or query.like):
+            exploring.append(self._under_shown(ballots))
+            ballots = [*ballots, exploring[-1]]
+        proposed = [id for one in exploring for id, _ in one.hits[: config.proposed]]
         voice = self.others(events) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
         votes = Votes([*ballots, popular], config.damping)
-        return Gathered(query, profile, events, len(had), votes, voice, heard)
+        return Gathered(query, profile, said, len(had), votes, voice, heard, proposed)
 
     def weighed(self, found: Gathered) -> list[Candidate]:
         """What the lists add up to, best first. Raises StoreError when the index fails."""
+        ordered, wanted, tried = self._ordered(found), max(self.config.size, found.query.n), set(found.proposed)
+        ids = list(ordered.scores)
+        told = [*ids[:wanted], *(id for id in ids[wanted:] if id in tried)]
+        candidates = [
+            Candidate(ordered.items[id], ordered.scores[id], sources)
+            for id, sources in zip(told, ordered.votes.sources(told), strict=True)
+        ]
+        return named(candidates, found.voice, found.said) if found.voice else candidates
+
+    def ranked(self, found: Gathered) -> list[str]:
+        """The ids of `weighed` and those after them, without what each rests on. Raises StoreError."""
+        return list(self._ordered(found).scores)
+
+    def _ordered(self, found: Gathered) -> Ordered:
         config, query, profile = self.config, found.query, found.profile
         wanted = max(config.size, query.n)
-        votes = found.votes.plus(*self._collaborative(found))
-        items = self.items(votes.leading(4 * wanted))
-        votes = votes.plus(Ballot("taste", config.taste, self._tasted(items, profile)))
+        collaborative = self._collaborative(found)
+        votes, others = found.votes.plus(*collaborative), Votes(collaborative, config.damping)
+        leading = votes.leading(4 * wanted)
+        items = self.items(list(dict.fromkeys([*leading, *found.proposed])))
+        known = {id: items[id] for id in leading if id in items}
+        votes = votes.plus(Ballot("taste", config.taste, self._tasted(known, profile)))
         best = votes.leading(2 * wanted, among=items)
+        proposed = dict.fromkeys(id for id in found.proposed if id in items)
+        best = list(dict.fromkeys([*best, *proposed]))
         with index_errors():
-            unwanted = self._near_duplicates(best, found.events)
-        aversions = {tag.feature: tag.weight for tag in strongest(profile.tags, -1, latent=False) if tag.feature}
+            unwanted = self._near_duplicates(best, found.said)
+        against = [tag for tag in strongest(profile.tags, -1, latent=False) if tag.feature]
+        aversions = {tag.feature: tag.weight for tag in against}
+        stated = {tag.feature: tag.weight for tag in against if tag.kind == "stated"}
         scores = {
-            id: self._lowered(votes.score(id), items[id], aversions)
+            id: self._lowered(votes.score(id) - others.score(id), items[id], aversions)
+            + self._lowered(others.score(id), items[id], stated)
             for id in best
             # The index may be older than the catalogue, so its answer to a filter is checked again.
             if id not in unwanted and items[id].title and fits(items[id], query.where)
         }
-        order = sorted(scores, key=lambda id: (-scores[id], id))
-        share = 0.0 if query.words or query.like else query.surprise * config.explored_share
-        # Who voted is told of what is returned, unless votes decide what that is.
-        candidates = [
-            Candidate(items[id], scores[id], votes.sources(id)) for id in (order if share else order[:wanted])
-        ]
-        chosen = reserve(candidates, [is_explored(one) for one in candidates], share)[:wanted] if share else candidates
-        return named(chosen, found.voice, liked_items(found.events)) if found.voice else chosen
+        return Ordered(dict(sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))), items, votes)
 
-    def _probes(self, query: Query, profile: Profile, events: Sequence[Event]) -> list[Probe]:
+    def _probes(self, query: Query, profile: Profile, said: Opinions) -> list[Probe]:
         config = self.config
         likes = strongest(profile.tags, 1, latent=False)[: config.most_tags]
         latent = strongest(profile.tags, 1, latent=True)[: config.most_latent]
         against = [tag for tag in strongest(profile.tags, -1, latent=False) if not tag.feature][: config.most_latent]
-        recent = recently_liked(events, config.most_recent, config.decay)
+        recent = recently_liked(said, config.most_recent, config.decay)
         return [
             *shared_out(config.tags, [Probe(f"tag:{tag.name}", tag.weight, tag_text(tag)) for tag in likes]),
             *shared_out(config.recent, [Probe(f"recent:{id}", weight, item=id) for id, weight in recent.items()]),
@@ -256,7 +301,7 @@ class Retrieve:
             *shared_out(config.words, [Probe(f"like:{id}", 1.0, item=id) for id in query.like]),
             *shared_out(
                 config.explore * query.surprise,
-                [Probe(f"explore:{tag.name}", tag.weight, tag_text(tag)) for tag in latent],
+                [Probe(f"{EXPLORE}{tag.name}", tag.weight, tag_text(tag)) for tag in latent],
             ),
             *(Probe(f"against:{tag.name}", -tag.weight * config.aversion, tag_text(tag)) for tag in against),
         ]
@@ -281,6 +326,13 @@ class Retrieve:
         pool = sorted(self._places[id] for id in found | {one.item.id for one in head})
         return Ballot("popular", weight, [(self.popular[place], 1 / (1 + place)) for place in pool])
 
+    def _under_shown(self, ballots: Sequence[Ballot]) -> Ballot:
+        """What the questions about the person found that hardly anybody had; a ballot without weight."""
+        known = len(self.popular) // KNOWN_HALF
+        close = Votes([one for one in ballots if one.weight > 0 and not one.retriever.startswith(EXPLORE)])
+        found = [id for id in close.leading() if self._places.get(id, known) >= known]
+        return Ballot(UNDER_SHOWN, 0.0, [(id, close.score(id)) for id in found[: self.config.proposed]])
+
     def _heard(self, voice: Voice, where: Sequence[Condition], seen: set[str]) -> list[tuple[str, float]]:
         """The first of what goes together with this history that can be recommended and fits the filters."""
         unseen = islice((hit for hit in voice.ranked() if hit[0] not in seen), OTHERS_SCAN)
@@ -298,18 +350,9 @@ class Retrieve:
         weight = min(weight, self.config.beside_words) if found.query.words.strip() or found.query.like else weight
         return [Ballot(COLLABORATIVE, weight, found.heard)] if weight and found.heard else []
 
-    def _features(self, item: Item) -> tuple[str, ...]:
-        known = self._described.get(item.id)
-        if known is None or known[0] is not item:
-            if len(self._described) > MOST_DESCRIBED:
-                self._described.clear()
-            known = self._described[item.id] = item, features(item, self.population)
-        return known[1]
-
     @cached_property
-    def _described(self) -> dict[str, tuple[Item, tuple[str, ...]]]:
-        """Items with their features: the same items come up for person after person."""
-        return {}
+    def _features(self) -> Described:
+        return Described(self.population)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -330,8 +373,10 @@ class Retrieve:
         ]
         return sorted(((id, score) for id, score in scored if score > 0), key=lambda pair: (-pair[1], pair[0]))
 
-    def _near_duplicates(self, ids: Sequence[str], events: Sequence[Event]) -> set[str]:
-        disliked = recently_disliked(events, self.config.most_disliked)
+    def _near_duplicates(self, ids: Sequence[str], said: Opinions) -> set[str]:
+        disliked = recently_disliked(said, self.config.most_disliked)
+        if not disliked:
+            return set()
         vectors = self.index.vectors([*ids, *disliked])
         bad, kept = [vectors[id] for id in disliked if id in vectors], [id for id in ids if id in vectors]
         if not bad or not kept:
@@ -380,14 +425,14 @@ def consumed(events: Iterable[Event], kinds: Iterable[EventKind]) -> set[str]:
     return {event.item for event in events if event.item and event.kind in finished}
 
 
-def recently_liked(events: Sequence[Event], most: int, decay: float) -> dict[str, float]:
+def recently_liked(said: Opinions, most: int, decay: float) -> dict[str, float]:
     """The `most` liked items with the highest preference x decay^(how many were liked after it), highest first.
 
-    `events`: oldest first. Undated events have no order, so only their preference counts.
+    Undated events have no order, so only their preference counts.
     """
     weights: dict[str, float] = {}
     age = 0
-    for event, amount in opinions(events):
+    for event, amount in said:
         if amount > 0:
             weights[event.item] = amount * (decay**age if event.at else 1.0)
             age += event.at is not None
@@ -395,14 +440,14 @@ def recently_liked(events: Sequence[Event], most: int, decay: float) -> dict[str
     return {id: weights[id] for id in best}
 
 
-def liked_items(events: Sequence[Event]) -> frozenset[str]:
-    """Every item that the person likes, by the last word on it. `events`: oldest first."""
-    return frozenset(event.item for event, amount in opinions(events) if amount > 0)
+def liked_items(said: Opinions) -> frozenset[str]:
+    """Every item that the person likes, by the last word on it."""
+    return frozenset(event.item for event, amount in said if amount > 0)
 
 
-def recently_disliked(events: Sequence[Event], most: int) -> list[str]:
-    """The items disliked last, newest first. `events`: oldest first."""
-    return [event.item for event, amount in opinions(events) if amount < 0][:most]
+def recently_disliked(said: Opinions, most: int) -> list[str]:
+    """The items disliked last, newest first."""
+    return [event.item for event, amount in said if amount < 0][:most]
 
 
 def opinions(events: Sequence[Event]) -> list[tuple[Event, float]]:
@@ -440,11 +485,13 @@ def shared_out(total: float, probes: Sequence[Probe]) -> list[Probe]:
     return [replace(probe, weight=total * probe.weight / whole) for probe in probes]
 
 
-def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) -> list[Candidate]:
-    """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most."""
+def named(candidates: Sequence[Candidate], voice: Voice, said: Opinions) -> list[Candidate]:
+    """`candidates` with each collaborative vote named after the liked item of the own history that it rests on most;
+    where no liked one speaks for it, after another that was not disliked."""
 
     heard = [one.item.id for one in candidates if any(vote.retriever == COLLABORATIVE for vote in one.sources)]
-    loudest = {id: next((item for item in own if item in liked), "") for id, own in voice.because(heard).items()}
+    disliked = {event.item for event, amount in said if amount < 0}
+    loudest = {**voice.loudest(heard, AllBut(disliked)), **voice.loudest(heard, liked_items(said))}
 
     def source(one: Source, own: str) -> Source:
         return Source(f"{COLLABORATIVE}:{own}", one.rank, one.score) if one.retriever == COLLABORATIVE else one
@@ -457,35 +504,20 @@ def named(candidates: Sequence[Candidate], voice: Voice, liked: frozenset[str]) 
     ]
 
 
-def is_explored(candidate: Candidate) -> bool:
-    """Whether a latent interest speaks louder for the candidate than anything else about the person."""
-    personal = (source.retriever for source in candidate.sources if source.retriever != "popular")
-    return next(personal, "").startswith("explore:")
-
-
-def reserve(candidates: Sequence[Candidate], explored: Sequence[bool], share: float) -> list[Candidate]:
-    """The same candidates, reordered so that of the first p at least floor(p x share) are `explored`, while there are.
-
-    Scores are handed out again in order, so that best first stays true.
-    """
-    pairs = list(zip(candidates, explored, strict=True))
-    waiting = {flag: [one for one, is_it in pairs if is_it is flag] for flag in (True, False)}
-    rank = {one.item.id: n for n, one in enumerate(candidates)}
-    order: list[Candidate] = []
-    taken = 0
-    for place in range(1, len(candidates) + 1):
-        heads = [flag for flag in (True, False) if waiting[flag]]
-        due = taken < int(place * share + 1e-9) and waiting[True]
-        pick = True if due else min(heads, key=lambda flag: rank[waiting[flag][0].item.id])
-        order.append(waiting[pick].pop(0))
-        taken += pick
-    return rescored(order)
-
-
 def rescored(order: Sequence[Candidate]) -> list[Candidate]:
     """`order` with its scores dealt out from the highest down."""
     scores = sorted((one.score for one in order), reverse=True)
     return [Candidate(one.item, score, one.sources) for one, score in zip(order, scores, strict=True)]
+
+
+class AllBut(Container[str]):
+    """Every id but those."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self._ids = ids
+
+    def __contains__(self, id: object) -> bool:
+        return id not in self._ids
 
 
 @contextmanager

@@ -15,16 +15,20 @@ from fastapi.responses import Response
 from starlette.routing import Route
 
 from agent.errors import RapportError
-from agent.service import mcp_server, problem
+from agent.service import mcp_server, problem, schemas
 from agent.service.access import Doorman
 from agent.service.config import Config
 from agent.service.desk import Desk
 from agent.service.frame import Frame
 from agent.service.metrics import Metrics
+from agent.service.pages import door
+from agent.service.pages import routes as pages
+from agent.service.pages.render import Renderer
+from agent.service.pages.session import Seal
 from agent.service.pool import Gone
 from agent.service.problem import Problem, Wrong
 from agent.service.requests import Parts
-from agent.service.routes import events, health, items, people
+from agent.service.routes import chat, events, health, items, openai, people
 from agent.wiring import Rapport
 
 log = logging.getLogger("rapport.service")
@@ -65,10 +69,20 @@ def build(rapport: Rapport, config: Config, metrics: Metrics | None = None) -> F
         separate_input_output_schemas=False,
     )
     app.state.parts = Parts(desk, doorman)
-    for router in (items.router, events.routes(config.bulk), people.router, health.routes(metrics)):
+    app.state.office = door.Office(Renderer(), Seal.of(rapport.settings.home / "pages.key"))
+    for router in (
+        items.router,
+        events.routes(config.bulk),
+        chat.router,
+        people.router,
+        openai.router,
+        health.routes(metrics),
+        *pages.ROUTERS,
+    ):
         app.include_router(router)
     app.router.routes.append(Route("/mcp", tools, include_in_schema=False))
     problem.install(app)
+    door.install(app)
 
     @app.exception_handler(Gone)
     async def nobody(request: Request, error: Exception) -> Response:
@@ -95,5 +109,16 @@ def described(app: FastAPI) -> dict[str, Any]:
         form = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         form.pop("$defs", None)
         found["components"]["schemas"] |= {"Problem": form, "Wrong": Wrong.model_json_schema()}
+        for path, operations in found["paths"].items():
+            if path.startswith("/v1/"):
+                # Added for every route that has a body; there it is a 400.
+                for operation in operations.values():
+                    operation["responses"].pop("422", None)
+        found["components"]["schemas"].pop("HTTPValidationError", None)
+        found["components"]["schemas"].pop("ValidationError", None)
+        for one in schemas.PARTS:
+            part = one.model_json_schema(ref_template="#/components/schemas/{model}")
+            part.pop("$defs", None)
+            found["components"]["schemas"][one.__name__] = part
         app.openapi_schema = found
     return app.openapi_schema

@@ -15,6 +15,8 @@ class Config:
     port: int = 8000
     names: tuple[str, ...] = ()
     """Host names beside localhost by which it may be reached; a request that names another is refused."""
+    user_header: str = ""
+    """A header beside X-Rapport-User in which programs with a key of scope proxy name the person, over /v1."""
     rate: int = 600
     """Requests a minute that each key (without keys: each address) may make."""
     threads: int = 8

@@ -56,6 +56,7 @@ class Desk:
         _ = self.rapport.llm.name
         _ = self.rapport.recommender
         _ = self.rapport.fields
+        _ = self.rapport.chat
 
     def about(self, user: str, work: Callable[[], Value]) -> Callable[[], Value]:
         """`work`, which reads or writes what is known of this person."""

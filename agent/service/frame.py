@@ -48,7 +48,7 @@ class Frame:
         started = time.perf_counter()
         answer = _Answer(send, id)
         try:
-            if refused := self._refused(headers):
+            if refused := self._refused(scope["method"], headers):
                 status, kind, detail = refused
                 await problem.response(id, status, kind, detail)(scope, receive, answer.send)
             else:
@@ -61,7 +61,7 @@ class Frame:
             self._metrics.request(method, route, status, seconds)
             log.info("%s %s %s %d %.0f ms", id, method, route, status, seconds * 1000)
 
-    def _refused(self, headers: Headers) -> tuple[int, str, str] | None:
+    def _refused(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         """Why a request is not looked at: a page of another site may have sent it through somebody's browser."""
         host = headers.get("host", "")
         if not self._known(name_of(f"//{host}")):
@@ -69,7 +69,7 @@ class Frame:
         origin = headers.get("origin")
         if origin is not None and urlsplit_or_none(origin) != host.lower():
             return 403, "cross-site", "requests from pages of other sites are refused"
-        if headers.get("sec-fetch-site") == "cross-site":
+        if headers.get("sec-fetch-site") == "cross-site" and not _follows_a_link(method, headers):
             return 403, "cross-site", "requests from pages of other sites are refused"
         return None
 
@@ -104,6 +104,16 @@ class _Answer:
         elif message["type"] == "http.response.body" and self._replaced:
             message = {**message, "body": self._body}
         await self._send(message)
+
+
+def _follows_a_link(method: str, headers: Headers) -> bool:
+    """Whether somebody opens a page here from a page there: a whole window, and reading changes nothing."""
+    return (
+        method == "GET"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+        and "origin" not in headers
+    )
 
 
 def urlsplit_or_none(url: str) -> str | None:

@@ -50,6 +50,13 @@ def patience(terms: Patience) -> Iterator[None]:
         _PATIENCE.reset(token)
 
 
+def still_wanted() -> None:
+    """Raises CallUnavailable when nobody waits any more for what this thread does."""
+    now = _PATIENCE.get()
+    if now is not None and now.cancel.is_set:
+        raise CallUnavailable("nobody waits for this answer any more", "Unavailable")
+
+
 class Patient(Wrapped[LLM]):
     """`llm` on the terms of the request that asks. Closing it closes `llm`.
 
@@ -113,7 +120,7 @@ class Patient(Wrapped[LLM]):
         told: list[tuple[int, int]] = []
         outcome = "ok"
         try:
-            self._still_wanted(now)
+            still_wanted()
             if now is not None and now.left_s <= 0:
                 raise TimedOut("the request's time for models is over")
             yield told
@@ -122,7 +129,7 @@ class Patient(Wrapped[LLM]):
             raise
         except Unavailable as error:
             outcome = type(error).__name__
-            self._still_wanted(now)
+            still_wanted()
             raise
         except Exception as error:
             outcome = type(error).__name__
@@ -130,7 +137,3 @@ class Patient(Wrapped[LLM]):
         finally:
             prompt, completion = told[0] if told else (0, 0)
             self._count(method, outcome, prompt, completion)
-
-    def _still_wanted(self, now: Patience | None) -> None:
-        if now is not None and now.cancel.is_set:
-            raise CallUnavailable("nobody waits for this answer any more", "Unavailable")

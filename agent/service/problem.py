@@ -107,6 +107,17 @@ def kind_of(error: errors.RapportError) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 
+def problem(request_id: str, status: int, kind: str, detail: str, wrong: list[Wrong] | None = None) -> Problem:
+    return Problem(
+        type=f"urn:rapport:{kind}",
+        title=MEANING.get(status, "The request failed."),
+        status=status,
+        detail=readable(detail),
+        request_id=request_id,
+        errors=wrong or [],
+    )
+
+
 def response(
     request_id: str,
     status: int,
@@ -116,15 +127,12 @@ def response(
     headers: dict[str, str] | None = None,
 ) -> Response:
     """A problem as an answer."""
-    body = Problem(
-        type=f"urn:rapport:{kind}",
-        title=MEANING.get(status, "The request failed."),
-        status=status,
-        detail=readable(detail),
-        request_id=request_id,
-        errors=wrong or [],
-    )
-    return JSONResponse(body.model_dump(), status, headers, MEDIA)
+    return JSONResponse(problem(request_id, status, kind, detail, wrong).model_dump(), status, headers, MEDIA)
+
+
+def of_raised(request_id: str, error: errors.RapportError) -> Problem:
+    """What ends an answer that had begun: its status was sent already."""
+    return problem(request_id, status_of(error), kind_of(error), str(error))
 
 
 def readable(text: str) -> str:
@@ -144,7 +152,7 @@ def of_error(request_id: str, error: errors.RapportError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status >= 500:
         log.warning("%s %s: %s", request_id, type(error).__name__, error)
-    return response(request_id, status, kind_of(error), str(error), headers=headers)
+    return JSONResponse(of_raised(request_id, error).model_dump(), status, headers, MEDIA)
 
 
 def id_of(request: Request) -> str:

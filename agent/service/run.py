@@ -44,7 +44,9 @@ def serve(settings: Settings, config: Config, tell: Callable[[str], None]) -> No
             tell(f"answers without an index: {wrong}")
         host, port = sock.getsockname()[:2]
         keys = "" if Keys(rapport.store).any() else f" · {OPEN}"
-        tell(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}{keys}")
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        tell(f"listening on {address}{keys}")
+        tell(f"pages for people: {address}/")
         # uvicorn sends itself again what it was stopped by: that must end this block, not the process.
         signal.signal(signal.SIGTERM, stop)
         try:

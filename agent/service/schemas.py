@@ -11,6 +11,10 @@ from typing import Annotated, Any, Literal
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from agent.chat.conversation import MOST_ID, MOST_TEXT
+from agent.chat.noting import Verdict
+from agent.chat.parts import ChipKind
+from agent.chat.understand import Intent
 from agent.history.text import ID, TEXT, TITLE, clean_id
 from agent.history.values import Unusable
 from agent.types import EventKind, Language, Polarity
@@ -50,6 +54,7 @@ Where = Annotated[
     Query(max_length=20, description="A filter, e.g. year>=1990 or categories:Drama; may be repeated."),
 ]
 Words = Annotated[Text, Query(max_length=2000, description="What is wanted right now.")]
+ConversationQuery = Annotated[Text, Query(min_length=1, max_length=MOST_ID, description="A conversation's id.")]
 Scalar = Annotated[Text, Field(max_length=TEXT)] | int | float
 
 
@@ -89,6 +94,33 @@ class ChangeIn(In):
     name: Annotated[Text, Field(min_length=1, max_length=200)]
     polarity: Polarity = Field(default=1, description="Of add: an interest (1) or an aversion (-1).")
     to: Annotated[Text, Field(max_length=200)] = Field(default="", description="Of rename: the new name.")
+
+
+class ChatIn(In):
+    text: Annotated[Text, Field(min_length=1, max_length=MOST_TEXT, description="What the person says.")]
+    conversation: Annotated[Text, Field(max_length=MOST_ID)] = Field(
+        default="", description="An earlier one's id, to go on with it; left out, a new one begins, named in done."
+    )
+    n: Annotated[int, Field(ge=1, le=20)] = Field(default=5, description="How many cards at most.")
+    stream: bool = Field(default=True, description="false: the whole reply as one JSON value.")
+
+
+class OpinionIn(In):
+    item: ItemId
+    opinion: Verdict
+    conversation: Annotated[Text, Field(max_length=MOST_ID)] = Field(
+        default="", description="Where it was said, so that undo there takes it back."
+    )
+
+
+class ConversationIn(In):
+    conversation: Annotated[Text, Field(min_length=1, max_length=MOST_ID)]
+
+
+class WishIn(In):
+    slot: Annotated[Text, Field(max_length=500)] | None = Field(
+        default=None, description="The key of the wish to take back; left out: all of them."
+    )
 
 
 class Item(BaseModel):
@@ -245,6 +277,136 @@ class Answer(BaseModel):
     items: list[Recommendation]
     degraded: bool = Field(description="A part was missing and a simpler one answered; provenance.notes says which.")
     provenance: Provenance
+
+
+class Chip(BaseModel):
+    """One thing that was understood and written down."""
+
+    kind: ChipKind
+    text: str
+    key: str = Field(description="wish: its slot. liked, disliked, seen, not_interested: the item. taste: the tag.")
+    quote: str = Field(description="The person's own words that it rests on.")
+    expires: str | None
+
+
+class WordsPart(BaseModel):
+    """A piece of the answer's text; pieces follow each other without a blank of their own."""
+
+    part: Literal["words"]
+    text: str
+
+
+class CardsPart(BaseModel):
+    """Items of the catalogue, each with a reason that passed the checks."""
+
+    part: Literal["cards"]
+    items: list[Recommendation]
+    degraded: bool
+    provenance: Provenance
+
+
+class QuestionPart(BaseModel):
+    """Asked in return. Each of the options can be sent back as it stands."""
+
+    part: Literal["question"]
+    slot: str
+    text: str
+    options: list[str]
+
+
+class UnderstoodPart(BaseModel):
+    """What the message was taken for, what was written down of it, and every wish that is in force now."""
+
+    part: Literal["understood"]
+    intent: Intent
+    by: Literal["rules", "model"]
+    chips: list[Chip]
+    wishes: list[Chip]
+
+
+class DonePart(BaseModel):
+    """The last part of every reply that did not fail."""
+
+    part: Literal["done"]
+    conversation: str
+    number: int
+    ms: float
+
+
+PARTS = (WordsPart, CardsPart, QuestionPart, UnderstoodPart, DonePart)
+
+
+class Asked(BaseModel):
+    slot: str
+    text: str
+    options: list[str]
+
+
+class Reply(BaseModel):
+    """A whole reply, as it is sent without streaming."""
+
+    conversation: str
+    number: int
+    words: str
+    items: list[Recommendation]
+    degraded: bool
+    question: Asked | None
+    intent: Intent
+    by: Literal["rules", "model"]
+    chips: list[Chip]
+    wishes: list[Chip]
+    provenance: Provenance | None
+    ms: float
+
+
+class Wishes(BaseModel):
+    wishes: list[Chip] = Field(description="In force, oldest first.")
+
+
+class TakenBack(BaseModel):
+    wishes: list[Chip] = Field(description="Those that were taken back.")
+
+
+class Noted(BaseModel):
+    event: int
+    item: str
+    title: str
+    opinion: Verdict
+
+
+class Undone(BaseModel):
+    undone: list[str] = Field(description="What was taken back, in words; empty when there was nothing.")
+
+
+class Conversation(BaseModel):
+    id: str
+    at: str = Field(description="When it was last spoken in.")
+    turns: int
+
+
+class Conversations(BaseModel):
+    conversations: list[Conversation] = Field(description="The newest first.")
+
+
+class Turn(BaseModel):
+    """What was said and what was answered."""
+
+    number: int
+    at: str
+    text: str = Field(description="Empty where a button was pressed.")
+    intent: Intent
+    words: str
+    items: list[Recommendation]
+    chips: list[Chip]
+    asked: str = Field(description="The slot of the question that was asked in return.")
+    undone: bool
+    ended: Literal["done", "aborted"]
+    ms: float
+
+
+class Turns(BaseModel):
+    conversation: str
+    turns: list[Turn] = Field(description="Oldest first.")
 
 
 class Export(BaseModel):

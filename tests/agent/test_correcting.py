@@ -38,6 +38,15 @@ def test_the_preview_is_what_saving_brings(rapport, user, action):
     assert {one.item.id for one in shown.gone} == set(before) - set(after)
 
 
+def test_the_preview_of_what_is_asked_for_now(rapport):
+    chat, change = rapport.chat, Change("remove", "Animation")
+    list(chat.reply("mara", "c", "no musicals, since 1980"))
+    shown = correcting.preview(rapport, "mara", change, asked=chat.asked("mara", 8))
+    correcting.save(rapport, "mara", change)
+    assert [one.candidate.item.id for one in shown.items] == [one.item.id for one in chat.listed("mara", 8).items]
+    assert all(one.candidate.item.attributes["year"] >= 1980 for one in shown.items)
+
+
 def test_a_preview_keeps_nothing(rapport):
     before = rapport.profile("mara")
     rows = rapport.store.export_user("mara")

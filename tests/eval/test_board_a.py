@@ -143,13 +143,18 @@ def test_the_whole_board_on_invented_walks(tmp_path, monkeypatch):
         "EASE x recency decay",
         "Markov",
         baselines.BLEND,
+        "implicit, ALS",
+        "implicit, BPR",
+        "implicit, item to item (BM25)",
         board_a.TEXT,
         board_a.CONTENT,
         board_a.OTHERS,
         had,
         f"{had}, as shown",
+        f"{had}, exploring, as shown",
         liked,
         f"{liked}, as shown",
+        f"{liked}, exploring, as shown",
     ]
     ours = found["systems"][had]
     assert ours["ndcg@10"] > found["systems"][board_a.CONTENT]["ndcg@10"]

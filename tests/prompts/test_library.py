@@ -30,6 +30,7 @@ RERANK = {
     "options": OPTIONS,
 }
 EXAMPLES = {
+    "converse": {"items": "films"},
     "intent": {"message": "a quiet evening with my dad"},
     "opinion": {"message": "Heat put me to sleep"},
     "persona": {"likes": "crime films, heist, the 1990s", "favourites": "Heat, Ronin", "dislikes": "horror films"},
@@ -38,6 +39,7 @@ EXAMPLES = {
     "rerank": RERANK,
     "rerank-order": RERANK,
     "sentiment": {"sentence": "It broke after two days."},
+    "tools": {"tools": ['recommend{"type": "object"}: What they might like.', "profile{}: What is believed."]},
     "tags": {"evidence": ["[1] likes Crime: 4/9 (Heat; Ronin)", "[2] dislikes Horror: 2/3 (Saw)"], "noun": "film"},
 }
 PROMPTS = library.every()
@@ -116,7 +118,8 @@ def test_data_opens_no_section_and_is_not_evaluated(prompt, text):
     assert any(text.strip() in part.text for part in parts)
     plain = prompt.render(filled(EXAMPLES[prompt.name], "x"))
     system = [part.text for part in parts if part.role == "system"]
-    if prompt.name != "tags":  # its system part names the catalogue's word for an item
+    # Those name the catalogue's word for an item, and the tools that a program gives.
+    if prompt.name not in ("tags", "converse", "tools"):
         assert system == [part.text for part in plain if part.role == "system"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from agent import sample, shapes
 from agent.chat.memory import LASTS, MOST_SUMMARY, READ
 from agent.chat.parts import Cards, Done, Part, Question, Understood, Words
+from agent.chat.wishes import Wish
 from agent.errors import Unavailable, UnknownItem, UsageError
 from agent.llm.scripted import NoModel, Scripted
 from agent.types import Item
@@ -184,7 +185,7 @@ def test_a_wish_expires(shop):
     now = [datetime(2026, 1, 1, 20, tzinfo=UTC)]
     rapport = shop(FILMS, EVENTS, NoModel())
     rapport.__dict__["chat"] = type(rapport.chat)(
-        rapport.chat.desk, rapport.chat.understand, rapport.chat.memory, rapport.llm, now=lambda: now[0]
+        rapport.chat.means, rapport.chat.understand, rapport.chat.memory, rapport.llm, now=lambda: now[0]
     )
     talk = Talk(rapport)
     talk("no horror")
@@ -404,3 +405,26 @@ def test_a_reply_as_json(rapport):
     assert found["wishes"][0]["key"] == "category:Comedy"
     parts = [shapes.part(one)["part"] for one in rapport.chat.reply("mara", "c", "what else?")]
     assert parts == ["words", "cards", "understood", "done"]
+
+
+def test_a_wish_by_a_button_is_in_force_and_steers_the_list(rapport):
+    chat = rapport.chat
+    before = [one.item.id for one in chat.listed("mara", 6).items]
+    chat.want("mara", Wish("like", like=(ID["Ran"],)))
+    (wish,) = chat.in_force("mara")
+    assert wish.expires - wish.at == LASTS
+    assert chat.asked("mara", 6).like == (ID["Ran"],)
+    assert [one.item.id for one in chat.listed("mara", 6).items] != before
+    without = chat.listed("mara", 6, without=before)
+    assert not {one.item.id for one in without.items} & set(before)
+    chat.revoke("mara", "like")
+    assert [one.item.id for one in chat.listed("mara", 6).items] == before
+
+
+def test_numbers_mean_the_list_that_stands_there(rapport):
+    talk = Talk(rapport)("a comedy")
+    rapport.chat.opinion("mara", talk.items[0].id, "liked", conversation="c")
+    now = rapport.chat.listed("mara", 4)
+    rapport.chat.showing("mara", "c", now.items)
+    assert now.items[1].item.title in talk("why 2?").words
+    assert rapport.chat.openings("mara") == {"c": "a comedy"}

@@ -173,3 +173,10 @@ def test_any_text_gives_mentions_that_lie_in_it_and_do_not_overlap(text):
 )
 def test_one_spelling(word, folded):
     assert fold(word) == folded
+
+
+def test_a_title_without_letters_is_in_the_way_of_nothing():
+    titles = Titles(
+        [Item("x", "!!!"), Item("y", "—"), Item("heat", "Heat", attributes={"year": 1995})], ["x", "y", "heat"]
+    )
+    assert [one.item for one in titles.find("!!! I loved Heat — !!!")] == ["heat"]

@@ -9,15 +9,16 @@ import pytest
 
 from agent.errors import StoreBusy
 from agent.history.conversations import Conversations, StoredWish, Summary
+from agent.history.explored import Explored
 from agent.history.jobs import Jobs
 from agent.history.keys import Keys
 from agent.history.replies import Replies
 from agent.history.store import Store, event_id
-from agent.types import Call, Event, Profile, TagEdit
+from agent.types import Arm, Call, Event, Profile, Slot, TagEdit
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 TABLES = {"events", "profiles", "tallies", "tag_edits", "calls", "jobs", "answers", "edit_steps", "api_keys", "replies"}
-TABLES |= {"conversations", "turns", "wishes"}
+TABLES |= {"conversations", "turns", "wishes", "explored"}
 
 
 def token(person: int) -> str:
@@ -42,6 +43,7 @@ def fill(store: Store, people: range) -> None:
         talk.add_turn(user, "evening", NOON, text, json.dumps({"words": text}))
         talk.summarise(user, "evening", Summary(text, 1))
         talk.wish(StoredWish(user, "words", "evening", 1, NOON, NOON, text, json.dumps({"words": text})))
+        Explored(store).add([Slot(user, NOON, 10, text, text, 0.5, (Arm(text, 1.0, 2.0, (text,)),))])
         jobs = Jobs(store, "work", "here")
         jobs.plan([user])
         job = jobs.lease([user])
@@ -73,6 +75,7 @@ def test_not_a_byte_of_an_erased_person_is_left_in_any_file(store, tmp_path):
             "conversations": 1,
             "turns": 1,
             "wishes": 1,
+            "explored": 1,
         }
     assert [hits(tmp_path, person) for person in gone] == [0] * len(gone)
     assert all(hits(tmp_path, person) > 0 for person in kept)

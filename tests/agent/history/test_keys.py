@@ -59,3 +59,12 @@ def test_a_persons_key_goes_with_them_and_is_exported_without_its_hash(store):
     store.erase_user("mara")
     assert Keys(store).find(secret) is None
     assert Keys(store).every() == [other]
+
+
+def test_who_showed_a_key_is_known_until_it_is_revoked(store):
+    keys = Keys(store)
+    key, _ = keys.add("shop", ["read"])
+    assert keys.still(key.id) == key
+    assert keys.still("") is None
+    keys.revoke(key.id)
+    assert keys.still(key.id) is None

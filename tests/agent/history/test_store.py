@@ -112,6 +112,37 @@ def test_people_are_counted_and_listed(store):
     assert store.has_user("eve")
 
 
+def test_people_are_found_by_a_part_of_their_id_and_paged(store):
+    store.add_events([happened(user, item=f"i{n}") for user in ("ann", "an_b", "bea", "%") for n in range(2)])
+    assert [(one.user, one.events) for one in store.people()] == [("%", 2), ("an_b", 2), ("ann", 2), ("bea", 2)]
+    assert [one.user for one in store.people("an", limit=1)] == ["an_b"]
+    assert [one.user for one in store.people("an", after="an_b")] == ["ann"]
+    assert [one.user for one in store.people("%")] == ["%"], "a part is no pattern"
+    assert [one.user for one in store.people("_")] == ["an_b"]
+    assert store.people("ann")[0].last == NOON
+
+
+def test_calls_are_added_up_by_model_and_outcome(store):
+    def call(model: str, outcome: str, at: datetime) -> Call:
+        return Call(at, "p@1", model, 10, 2, 1.5, outcome, "ann")
+
+    store.log_calls([call("a", "ok", NOON), call("a", "ok", NOON), call("a", "TimedOut", NOON), call("b", "ok", NOON)])
+    (first, *others) = store.usage()
+    assert (first.model, first.outcome, first.calls) == ("a", "ok", 2)
+    assert (first.prompt_tokens, first.completion_tokens, first.ms) == (20, 4, 3.0)
+    assert {(one.model, one.outcome) for one in others} == {("a", "TimedOut"), ("b", "ok")}
+    assert store.usage(NOON + timedelta(seconds=1)) == []
+
+
+def test_there_is_something_to_undo_after_an_edit_and_nothing_after_it_was_undone(store):
+    assert not store.undoable("ann")
+    store.add_edit(TagEdit("ann", "Jazz", "", "add", 1, NOON))
+    assert store.undoable("ann")
+    assert not store.undoable("ben")
+    store.undo_edits("ann")
+    assert not store.undoable("ann")
+
+
 def test_all_events_of_everybody_in_the_order_they_were_added(store):
     events = [happened(user=f"u{number % 7}", item=f"i{number}") for number in range(6_001)]
     store.add_events(events)

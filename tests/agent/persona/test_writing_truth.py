@@ -109,9 +109,10 @@ def cases(draw):
         else ""
     )
     words = draw(st.sampled_from(["", "something quiet"]))
-    together = draw(st.sampled_from([None, *((*liked, many) for liked in close for many in (1, 40))]))
+    together = draw(st.sampled_from([None, *((*liked, many) for liked in close for many in (0, 3, 40))]))
+    around = draw(st.sampled_from([None, *close]))
     case = explain.Case(
-        Candidate(offered, 1.0), common, (), guessed, close, together, None, (), draw(st.integers(0, 9)), words
+        Candidate(offered, 1.0), common, (), guessed, close, together, around, None, (), draw(st.integers(0, 9)), words
     )
     return case, language, domain
 
@@ -190,3 +191,25 @@ def test_a_long_portrait_stays_within_bounds():
     likes = tuple(tag(f"creator:{'Very Long Name ' * 3}{n}", 1, "", "en") for n in range(2))
     likes += tuple(tag(f"category:{'Some Long Category ' * 2}{n}", 1, "", "en") for n in range(3))
     assert len(writing.template(who(likes=likes))) <= writing.MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("A fan of drama films. Heat and Baccano! are favourites.", None),
+        ("Mostly drawn to drama films. Baccano! is a favourite.", None),
+        ("A fan of drama films. This Boy and Heat are favourites.", None),
+        ("A fan of drama films. Heat and Baccano!.", "a sentence without a verb"),
+        ("A fan of drama films. Heat, Baccano!.", "a sentence without a verb"),
+        ("A fan of drama films. heat, a favourite.", "a sentence without a verb"),
+        ("A fan of drama films. Heat. This is a favourite.", "a sentence without a verb"),
+        ("A fan of drama films. To Heat.", "a sentence without a verb"),
+        ("A fan of drama films. Heat and Baccano! is a favourite.", "one and many disagree"),
+        ("A fan of drama films. Baccano! Heat is a favourite.", "one and many disagree"),
+        ("A fan of drama films. Heat is a favourite. Heat is a favourite.", "says 'Heat' twice"),
+    ],
+)
+def test_a_true_text_that_reads_badly_is_refused(text, problem):
+    favourites = (Item("1", "Heat"), Item("2", "Baccano!"), Item("3", "This Boy"))
+    who = writing.Portrait((tag("category:Drama", 1, "", "en"),), (), favourites, 9, "film", "en")
+    assert writing.clumsy(text, who) == ([problem] if problem else [])

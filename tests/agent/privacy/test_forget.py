@@ -10,11 +10,12 @@ import pytest
 
 from agent.errors import StoreError, UnknownUser
 from agent.history.conversations import Conversations, StoredWish, Summary
+from agent.history.explored import Explored
 from agent.history.jobs import Jobs
 from agent.history.store import Store, event_id
 from agent.privacy import erasure
 from agent.privacy.erasure import TELLING, drop_lines, forget, pieces, spread
-from agent.types import Call, Event, Item, Profile, Receipt, Tag, TagEdit
+from agent.types import Arm, Call, Event, Item, Profile, Receipt, Slot, Tag, TagEdit
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 PRIVATE = "my sister's kitchen burnt down that evening and I watched it twice"
@@ -56,6 +57,7 @@ def fill(store: Store, user: str, text: str) -> None:
     store.log_call(Call(NOON, "p", "m", 1, 1, 1.0, "ok", user))
     Jobs(store, "work", "here").plan([user])
     store.keep_answer(user, "question", json.dumps({"text": f"You said: {text}"}))
+    Explored(store).add([Slot(user, NOON, 10, "i1", f"explore:{text}", 0.5, (Arm(f"explore:{text}", 1, 2, ("i1",)),))])
     talk = Conversations(store)
     talk.add_turn(user, "evening", NOON, text, json.dumps({"words": f"Noted: {text}", "cards": [{"reason": text}]}))
     talk.summarise(user, "evening", Summary(f"told: {text}", 1))
@@ -74,7 +76,7 @@ def test_every_row_goes_and_the_proof_counts_them(store, home):
     proof = forget(store, home, "ann")
     rows = {"events": 2, "profiles": 1, "tallies": 1, "tag_edits": 1, "calls": 1, "jobs": 1, "answers": 1}
     rows |= {"edit_steps": 1, "api_keys": 0, "replies": 0}
-    rows |= {"conversations": 1, "turns": 1, "wishes": 1}
+    rows |= {"conversations": 1, "turns": 1, "wishes": 1, "explored": 1}
     assert proof.rows == rows
     assert proof.searched >= 2
     assert proof.files >= 1

@@ -14,11 +14,11 @@ from agent.recommend.collaborative import (
     apart,
     ease,
     largest,
+    nearness,
     sequel,
     taken,
     together,
     train,
-    transitions,
 )
 from agent.types import Event, EventKind
 
@@ -95,12 +95,13 @@ def test_ease_is_the_regression_of_each_item_on_the_others():
         assert found[j, j] == 0
 
 
-def test_transitions_by_hand():
-    found = transitions(rows([0, 1, 2], [0, 2]), 3, window=2, damping=1.0)
-    # From 0: to 1 at distance 1; to 2 at distance 2 and at distance 1.
-    assert found[0] == pytest.approx([0, 1 / 3.5, 1.5 / 3.5])
-    assert found[1] == pytest.approx([0, 0, 0.5])
-    assert found[2] == pytest.approx([0, 0, 0])
+def test_nearness_by_hand():
+    config = CollaborativeConfig(near_window=2, damping=1.0)
+    found = nearness(rows([0, 1, 2], [2, 0]), np.array([2, 1, 2], np.float32), config)
+    # 0 and 2: two apart, then next to each other the other way round; (2 + 1) people each.
+    assert found[0] == pytest.approx([0, 1 / (3 * 2) ** 0.5, (1 / 2 + 1) / 3])
+    assert found == pytest.approx(found.T)
+    assert not np.diag(found).any()
 
 
 @settings(max_examples=30, deadline=None)
@@ -176,9 +177,8 @@ def test_each_proposal_names_what_it_rests_on_and_how_many_had_both():
     trained = train(CROWD, 40, SMALL)
     assert trained is not None
     voice = trained(history("a", "x"))
-    named = voice.because(["b", "y", "b"])
-    assert (named["b"][0], named["y"][0]) == ("a", "x")
-    assert set(named) == {"b", "y"}
+    assert voice.loudest(["b", "y", "b"], {"a", "x"}) == {"b": "a", "y": "x"}
+    assert voice.loudest(["b", "y"], set()) == {}
     assert trained.people_with("a", "b") == 6
     assert trained.people_with("a", "y") == trained.people_with("a", "nothing") == 0
 
@@ -192,9 +192,9 @@ def test_scores_are_the_sum_of_what_each_own_item_adds():
     whole = parts.sum(axis=0)
     assert voice.heard == pytest.approx(whole, abs=1e-4)
     assert voice.scores - voice.scores.mean() == pytest.approx(whole - whole.mean(), abs=1e-4)
-    for id, own in voice.because(voice.ids).items():
+    for id, own in voice.loudest(voice.ids, set(voice.own)).items():
         column = parts[:, voice.ids.index(id)]
-        assert own == [voice.own[at] for at in np.argsort(-column, kind="stable") if column[at] > 0]
+        assert own == voice.own[int(np.argmax(column))]
 
 
 def test_somebody_of_whom_nothing_is_known_hears_nothing():
@@ -232,7 +232,7 @@ def test_a_large_catalogue_is_cut_to_what_most_people_had():
 def test_undated_histories_teach_what_goes_together_and_no_order():
     trained = train(people(*["abc"] * 6, *["xyz"] * 6, dated=False), 36, SMALL)
     assert trained is not None
-    assert len(trained.following.values) == len(trained.sequel.values) == 0
+    assert len(trained.near.values) == len(trained.sequel.values) == 0
     voice = trained([event("a", day=None), event("b", day=None)])
     assert next(id for id, _ in voice.ranked() if id not in "ab") == "c"
 

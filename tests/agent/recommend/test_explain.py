@@ -214,7 +214,10 @@ def test_what_was_asked_for_is_said_when_nothing_else_is_known():
 def test_the_item_that_brought_it_is_named():
     found = reason(SOLARIS, sources=(Source("recent:fog", 2, 0.9),))
     assert found.text == "Close to The Fog, which you gave 4.5 stars."
-    assert reason(SOLARIS, sources=(Source("recent:fog", 40, 0.1),)).receipts == ()
+    far = reason(SOLARIS, sources=(Source("recent:fog", 40, 0.1),))
+    assert far.text == "Among those closest to The Fog, which you gave 4.5 stars."
+    assert [one.item for one in far.receipts] == ["fog"]
+    assert reason(SOLARIS, sources=(Source("recent:fog", 51, 0.1),)).receipts == ()
 
 
 def test_a_disliked_item_is_never_what_it_is_close_to():
@@ -319,10 +322,23 @@ def test_it_is_said_in_chinese_too():
     assert found.text == "有34人的记录中同时有它和您给了4.5星的《The Fog》。"
 
 
-@pytest.mark.parametrize("item", ["halloween", "grease", "nothing", ""])
-def test_too_few_others_a_disliked_item_or_no_name_are_no_such_reason(item):
+@pytest.mark.parametrize("item", ["halloween", "grease", "nothing"])
+def test_too_few_others_or_a_disliked_item_give_way_to_what_more_people_had(item):
     found = reason(SOLARIS, sources=others(item), explain=TOGETHER)
-    assert "people have this" not in found.text
+    assert found.text == "34 people have this and The Fog, which you gave 4.5 stars, in their history."
+    assert [one.item for one in found.receipts] == ["fog"]
+
+
+def test_a_number_so_small_that_it_could_name_somebody_is_not_told():
+    found = reason(SOLARIS, sources=others("fog"), explain=replace(TOGETHER, people_with=lambda one, other: 2))
+    assert found.text == "What others' histories suggest beside The Fog, which you gave 4.5 stars."
+    assert [one.item for one in found.receipts] == ["fog"]
+
+
+@pytest.mark.parametrize("item", ["grease", "nothing", ""])
+def test_a_disliked_item_or_no_name_are_no_such_reason(item):
+    found = reason(SOLARIS, sources=others(item), explain=replace(TOGETHER, people_with=lambda one, other: 0))
+    assert "others" not in found.text
     assert found.receipts == ()
 
 

@@ -9,7 +9,7 @@ from agent import shapes
 from agent.errors import StoreError, TimedOut, Unavailable, UnknownItem, UnknownUser, UsageError
 from agent.history.store import event_id
 from agent.llm.scripted import Scripted
-from agent.recommend.recommender import few
+from agent.recommend.recommender import RETRIEVED, few
 from agent.types import Condition, Event, Item
 from vectorstore.base import VectorStoreError
 
@@ -161,7 +161,7 @@ def test_without_an_index_the_popular_list_answers_and_says_so(shop):
     assert any(
         "popular list answers: there is no index yet; run `rapport index`" in note for note in answer.provenance.notes
     )
-    assert {source.retriever for one in answer.items for source in one.sources} == {"popular"}
+    assert {source.retriever for one in answer.items for source in one.sources} == {"popular", RETRIEVED}
 
 
 def test_an_index_that_fails_degrades_the_answer(rapport):
@@ -297,3 +297,12 @@ def test_the_json_is_what_others_rely_on(rapport):
         assert {"name", "polarity", "weight", "kind", "receipts"} <= set(tag)
         assert all({"item", "at"} <= set(one) <= {"item", "at", "event", "quote"} for one in tag["receipts"])
     assert json.loads(json.dumps([answer, profile], allow_nan=False)) == [answer, profile]
+
+
+def test_each_item_tells_where_retrieval_had_it(rapport):
+    answer = rapport.recommend("ann", 10)
+    places = [[one.rank for one in each.sources if one.retriever == RETRIEVED] for each in answer.items]
+    assert all(len(each) == 1 for each in places)
+    assert len({place for (place,) in places}) == 10
+    assert [place for (place,) in places] != sorted(place for (place,) in places), "it was made diverse after that"
+    assert not [one for one in rapport.explain("ann", ids(answer)[0]).sources if one.retriever == RETRIEVED]

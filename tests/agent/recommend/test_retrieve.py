@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from agent.errors import StoreBusy, StoreError
 from agent.recommend.catalogue import documents, fields_of, filters, matches
 from agent.recommend.retrieve import (
+    UNDER_SHOWN,
     Popular,
     Retrieve,
     RetrieveConfig,
     consumed,
-    is_explored,
+    opinions,
     popularity,
     recently_disliked,
     recently_liked,
-    reserve,
     tag_text,
 )
-from agent.types import Candidate, Condition, Event, EventKind, Item, Profile, Query, Source, Tag
+from agent.types import Candidate, Condition, Event, EventKind, Item, Profile, Query, Tag
 from vectorstore.base import VectorStoreBusy, VectorStoreError
 from vectorstore.embed.hashing import HashingEmbedder
 from vectorstore.exact import ExactStore
@@ -117,14 +117,22 @@ def test_the_requests_words_come_before_what_is_known():
     assert "words" in votes(found[0])
 
 
-@pytest.mark.parametrize(("surprise", "at_least", "at_most"), [(0.0, 0, 0), (0.2, 1, 4), (1.0, 5, 10)])
-def test_surprise_gives_latent_interests_their_share(surprise, at_least, at_most):
+@pytest.mark.parametrize("surprise", [0.2, 1.0])
+def test_guesses_and_what_hardly_anybody_had_are_proposed(surprise):
     profile = Profile("ann", (tag("Horror"), tag("Animation", kind="latent", weight=0.3)))
-    found = retrieve(popular=())(Query("ann", surprise=surprise), profile, [event("f0", value=3)])
-    explored = [one for one in found[:10] if is_explored(one)]
-    assert at_least <= len(explored) <= at_most
-    assert all("explore:Animation" in votes(one) for one in explored)
+    found = retrieve(popular=("f1", "f6"))(Query("ann", surprise=surprise), profile, [event("f0", value=3)])
+    assert sum("explore:Animation" in votes(one) for one in found) >= 5
+    under_shown = [one for one in found if UNDER_SHOWN in votes(one)]
+    assert len(under_shown) >= 5
+    assert not {"f0", "f1"} & {one.item.id for one in under_shown}
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+@pytest.mark.parametrize("query", [Query("ann", surprise=0.0), Query("ann", surprise=1.0, words="a romance tale")])
+def test_nothing_is_proposed_to_who_wants_what_they_know(query):
+    profile = Profile("ann", (tag("Horror"),))
+    found = retrieve()(query, profile, [event("f0", value=3)])
+    assert not any(UNDER_SHOWN in votes(one) for one in found)
 
 
 @pytest.mark.parametrize("events", [[], [event("f0", "view")], [event("f0", value=3, day=n) for n in range(3)]])
@@ -306,14 +314,14 @@ def test_what_was_liked_last_weighs_most_and_the_last_word_counts():
         event("changed", value=1, day=4),
         event("meh", value=3, day=5),
     ]
-    assert list(recently_liked(events, 10, 0.5)) == ["new", "old"]
-    assert recently_liked(events, 10, 0.5)["old"] == recently_liked(events, 10, 0.5)["new"] / 2
-    assert recently_disliked(events, 10) == ["changed"]
+    assert list(recently_liked(opinions(events), 10, 0.5)) == ["new", "old"]
+    assert recently_liked(opinions(events), 10, 0.5)["old"] == recently_liked(opinions(events), 10, 0.5)["new"] / 2
+    assert recently_disliked(opinions(events), 10) == ["changed"]
 
 
 def test_without_dates_only_preference_counts():
     events = [event("much", "play", 900, None), event("some", "play", 300, None), event("little", "play", 200, None)]
-    assert list(recently_liked(events, 2, 0.1)) == ["much", "some"]
+    assert list(recently_liked(opinions(events), 2, 0.1)) == ["much", "some"]
 
 
 @dataclass(frozen=True)
@@ -337,20 +345,6 @@ def test_popularity_wants_both_many_and_happy():
 )
 def test_a_tag_as_a_question(name, feature, text):
     assert tag_text(tag(name, feature=feature)) == text
-
-
-@settings(deadline=None, derandomize=True)
-@given(st.lists(st.booleans(), max_size=30), st.floats(0, 1))
-def test_reserved_places(explored, share):
-    before = [Candidate(film(at), 1 / (at + 1), (Source("s", 1, 1.0),)) for at in range(len(explored))]
-    after = reserve(before, explored, share)
-    flags = {one.item.id: flag for one, flag in zip(before, explored, strict=True)}
-    assert sorted(ids(after)) == sorted(ids(before))
-    for place in range(1, len(after) + 1):
-        there = sum(flags[id] for id in ids(after)[:place])
-        assert there >= min(int(place * share), sum(explored))
-    for flag in (True, False):
-        assert [id for id in ids(after) if flags[id] is flag] == [id for id in ids(before) if flags[id] is flag]
 
 
 def test_the_fields_of_the_catalogue():
@@ -388,8 +382,9 @@ class Heard:
     def ranked(self) -> list[tuple[str, float]]:
         return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
 
-    def because(self, ids: Sequence[str]) -> dict[str, list[str]]:
-        return {id: self.says[id] for id in ids}
+    def loudest(self, ids: Sequence[str], among: Container[str]) -> dict[str, str]:
+        speaking = {id: [one for one in self.says[id] if one in among] for id in ids}
+        return {id: own[0] for id, own in speaking.items() if own}
 
 
 def with_others(says: dict[str, list[str]], weight: float = 8.0) -> Retrieve:
@@ -441,10 +436,3 @@ def test_the_request_s_words_come_before_what_others_had():
     says = {f"f{at}": ["f1"] for at in range(1, 150, 5)}  # all Horror
     found = with_others(says, weight=32.0)(Query("ann", words="a romance tale"), NOBODY, [event("f1", value=5)])
     assert share(found, "Romance") >= 8
-
-
-def test_exploring_still_gets_its_places():
-    profile = Profile("ann", (tag("Horror"), tag("Animation", kind="latent", weight=0.3)))
-    says = {f"f{at}": ["f0"] for at in range(1, 150, 5)}
-    found = with_others(says)(Query("ann", surprise=1.0), profile, [event("f0", value=3)])
-    assert sum(is_explored(one) for one in found[:10]) >= 5

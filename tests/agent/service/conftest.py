@@ -87,6 +87,9 @@ class Live:
     desk: Desk
     server: uvicorn.Server
 
+    def keys(self, *scopes: str, user: str = "") -> str:
+        return Keys(self.desk.rapport.store).add("test", scopes, user)[1]
+
 
 @pytest.fixture
 def live(shop) -> Iterator[Callable[..., Live]]:

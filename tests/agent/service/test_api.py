@@ -141,7 +141,6 @@ def test_ids_have_one_spelling(service):
         ("/api/people/%E2%80%8B/profile", 422, "invalid"),
         (f"/api/people/{'x' * 513}/profile", 422, "invalid"),
         ("/api/nothing", 404, "not-found"),
-        ("/", 404, "not-found"),
     ],
 )
 def test_what_cannot_be_answered_is_a_problem(service, path, status, kind):

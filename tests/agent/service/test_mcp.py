@@ -55,7 +55,7 @@ def test_a_conversation(rapport):
         assert [(one["name"], one["polarity"]) for one in stated] == [("Musical", -1)]
 
     talk(for_one(rapport, "mara"), work)
-    assert [one.kind for one in rapport.store.events("mara") if one.item == "rififi-1955"] == ["play"]
+    assert [one.kind for one in rapport.store.events("mara") if one.item == "rififi-1955"] == ["review"]
 
 
 def test_resources(rapport):
