@@ -10,15 +10,12 @@ import csv
 import hashlib
 import json
 import math
-import platform
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +32,7 @@ from agent.wiring import Rapport
 from eval import baselines
 from eval.metrics import Floats, interval, mrr, ndcg, recall, tied_rank
 from eval.movielens import FOLDER, Board, Labels, Rating, board, earlier, read, sha256
+from eval.results import provenance
 
 VERSION = 2
 """Of the protocol as written here; results of different versions are not compared."""
@@ -78,7 +76,7 @@ def run(data: Path) -> dict[str, Any]:
     Takes minutes. What was answered is kept in the cache folder under a hash of code and data, so that a run that was
     stopped goes on where it was.
     """
-    started, made_of, folder = time.perf_counter(), system(), data / FOLDER
+    started, made_of, folder = time.perf_counter(), provenance() | {"model": "none"}, data / FOLDER
     rows = read(folder)
     asked, labels = board(rows)
     fitted, _ = earlier(asked)
@@ -404,23 +402,6 @@ def described(folder: Path, rows: Sequence[Rating], asked: Board) -> dict[str, A
         "films": len(asked.movies),
         "ratings": len(rows),
         "mean_length": round(len(rows) / people, 2),
-    }
-
-
-def system() -> dict[str, Any]:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-        check=False,
-    )
-    return {
-        "commit": done.stdout.strip() or "unknown",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "model": "none",
     }
 
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 
 from agent.ask import chat_of, template_of
 from agent.chat import phrases
-from agent.chat.guided import Guided, Means, Turn
+from agent.chat.guided import Guided, Means, Turn, asked_for
 from agent.chat.parts import Cards, Part, Words
 from agent.chat.wishes import shown
 from agent.errors import CallFailed, LLMError, RapportError, TimedOut
@@ -259,16 +259,17 @@ class Session:
 
     def recommend(self, words: str = "", n: int = 5, where: Sequence[str] = ()) -> Any:
         wishes = [one.wish for one in self.turn.in_force]
+        wanted = asked_for(self.turn.user, wishes, n, language=self.turn.language, without=self.turn.told)
         answer = self.means.recommend(
-            self.turn.user,
+            wanted.user,
             n,
-            words=" ".join(filter(None, [*(one.words for one in wishes), plain(words, 400)])),
-            where=[*(one.condition for one in wishes if one.condition), *where],
-            surprise=next((one.surprise for one in wishes if one.surprise is not None), 0.2),
-            language=self.turn.language,
+            words=" ".join(filter(None, [wanted.words, plain(words, 400)])),
+            where=[*wanted.where, *where],
+            surprise=wanted.surprise,
+            language=wanted.language,
             allow_new=True,
-            like=[id for one in wishes for id in one.like],
-            without=self.turn.told,
+            like=wanted.like,
+            without=wanted.without,
         )
         self.answer = answer
         self.degraded = self.degraded or answer.degraded

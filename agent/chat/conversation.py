@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from agent.ask import Ask
 from agent.chat import phrases
-from agent.chat.guided import SURPRISE, Guided, Means, Turn
+from agent.chat.guided import Guided, Means, Turn, asked_for
 from agent.chat.memory import Body, Card, Exchange, InForce, Learned, Memory, card, receipts, saved
 from agent.chat.noting import Verdict, as_event, note
 from agent.chat.opinions import ORDINAL, Opinion, attitude, numbered
@@ -111,33 +111,13 @@ class Chat:
     def asked(self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()) -> Query:
         """What the wishes in force ask for."""
         wishes = [one.wish for one in self.in_force(user)]
-        return Query(
-            user,
-            n,
-            words=" ".join(one.words for one in wishes if one.words),
-            where=tuple(one.condition for one in wishes if one.condition),
-            surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
-            language=language,
-            like=tuple(id for one in wishes for id in one.like),
-            without=tuple(without),
-        )
+        return asked_for(user, wishes, n, language=language, without=without)
 
     def listed(
         self, user: str, n: int = 10, *, language: Language | None = None, without: Sequence[str] = ()
     ) -> Answer:
         """What the wishes in force bring, without words around it; also for somebody who is new."""
-        asked = self.asked(user, n, language=language, without=without)
-        return self.means.recommend(
-            user,
-            n,
-            words=asked.words,
-            where=asked.where,
-            surprise=asked.surprise,
-            language=language,
-            allow_new=True,
-            like=asked.like,
-            without=asked.without,
-        )
+        return self.means.answer(self.asked(user, n, language=language, without=without))
 
     def revoke(self, user: str, slot: str | None = None) -> list[Chip]:
         """Take one wish back, or all of them; returns what was taken back."""

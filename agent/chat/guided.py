@@ -21,7 +21,7 @@ from agent.errors import UnknownItem, UnknownUser
 from agent.history.store import Store
 from agent.labels import listing
 from agent.recommend.catalogue import matches, plain
-from agent.types import Answer, Condition, Language, Profile, Provenance, Recommendation
+from agent.types import Answer, Condition, Language, Profile, Provenance, Query, Recommendation
 
 SURPRISE = 0.2
 FEW_EVENTS = 5
@@ -68,6 +68,36 @@ class Means:
     """Ids of items whose titles the words name, also misspelt."""
     profile: Callable[[str], Profile | None] = lambda user: None
     """What is believed about somebody; None of whom nothing is known."""
+
+    def answer(self, query: Query) -> Answer:
+        """What `query` asks for; also for somebody who is new."""
+        return self.recommend(
+            query.user,
+            query.n,
+            words=query.words,
+            where=query.where,
+            surprise=query.surprise,
+            language=query.language,
+            allow_new=True,
+            like=query.like,
+            without=query.without,
+        )
+
+
+def asked_for(
+    user: str, wishes: Sequence[Wish], n: int, *, language: Language | None, without: Sequence[str] = ()
+) -> Query:
+    """What `wishes` ask for, as a query."""
+    return Query(
+        user,
+        n,
+        words=" ".join(one.words for one in wishes if one.words),
+        where=tuple(one.condition for one in wishes if one.condition),
+        surprise=next((one.surprise for one in wishes if one.surprise is not None), SURPRISE),
+        language=language,
+        like=tuple(id for one in wishes for id in one.like),
+        without=tuple(without),
+    )
 
 
 @dataclass
@@ -258,18 +288,7 @@ class Guided:
         yield Cards(answer.items, answer.degraded, answer.provenance)
 
     def _recommended(self, turn: Turn, wishes: Sequence[Wish], n: int, without: Sequence[str]) -> Answer:
-        surprise = next((one.surprise for one in wishes if one.surprise is not None), SURPRISE)
-        return self.means.recommend(
-            turn.user,
-            n,
-            words=" ".join(one.words for one in wishes if one.words),
-            where=[one.condition for one in wishes if one.condition],
-            surprise=surprise,
-            language=turn.language,
-            allow_new=True,
-            like=[id for one in wishes for id in one.like],
-            without=without,
-        )
+        return self.means.answer(asked_for(turn.user, wishes, n, language=turn.language, without=without))
 
     def _question(self, turn: Turn) -> Iterator[Part]:
         """One question in return, where little is known and an answer would help."""
