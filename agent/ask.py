@@ -5,7 +5,7 @@ The only module that joins a prompt to a model. It knows neither people nor item
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
@@ -185,6 +185,21 @@ def template_of(name: str, language: Language, version: int | None = None) -> li
         return library.load(name, language, version)
     except library.PromptError as error:
         raise PromptError(str(error)) from error
+
+
+def outdated(ids: Iterable[str]) -> list[str]:
+    """Those of some prompts' ids that another version has taken the place of, or that are gone."""
+    found = []
+    for id in ids:
+        name, _, rest = id.partition(".")
+        language = "zh" if rest.startswith("zh@") else "en"
+        try:
+            newest = template_of(name, language).id
+        except PromptError:
+            newest = ""
+        if newest != id:
+            found.append(id)
+    return found
 
 
 def chat_of(template: library.Prompt, inputs: Inputs) -> list[Message]:

@@ -334,6 +334,59 @@ def chat(
 
 
 @app.command()
+def train(
+    skills: Annotated[list[str], typer.Argument(help="wording, reading, judging; one or several.")],
+    name: Annotated[str, typer.Option(help="What --llm calls the adapter: builtin+NAME; default: the skills.")] = "",
+    base: Annotated[str, typer.Option(help="builtin or gguf:/path: the model that it is for.")] = "builtin",
+    minutes: Annotated[float, typer.Option(help="How long it may take, about.", min=0.1)] = 60.0,
+    examples: Annotated[int | None, typer.Option(help="How many of each skill to train on.", min=1)] = None,
+    held: Annotated[int | None, typer.Option(help="How many of each to hold back.", min=1)] = None,
+    measured: Annotated[int, typer.Option(help="How many of those to ask before and after.", min=0)] = 60,
+    seed: Annotated[int, typer.Option(help="Another seed, other examples and another order.")] = 0,
+    rank: Annotated[int, typer.Option(help="Size of the adapter.", min=1, max=256)] = 16,
+    epochs: Annotated[int, typer.Option(help="How often each example is shown.", min=1)] = 2,
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        typer.Option(help="Of the products with the base's weights; bfloat16 pays where the processor computes in it."),
+    ] = "float32",
+    show_examples: Annotated[int, typer.Option("--show", help="Print so many examples; train nothing.", min=0)] = 0,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say what it would take; train nothing.")] = False,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Train an adapter for the model that runs here. Stopped, the same command goes on from the last checkpoint."""
+    from agent.training import session
+    from agent.training.learning import Recipe
+
+    if find_spec("torch") is None and not show_examples:
+        raise SetupError("training needs PyTorch: pip install '.[train]'")
+    chosen = session.skills(skills)
+    order = session.Order(
+        skills=chosen,
+        name=name or "-".join(chosen),
+        base=base,
+        count=show_examples or examples,
+        held=held,
+        minutes=minutes,
+        measured=measured,
+        recipe=Recipe(rank=rank, alpha=2.0 * rank, epochs=epochs, seed=seed, precision=precision),
+    )
+    with opened(home) as rapport:
+        if show_examples:
+            found = session.gathered(rapport, order)
+            show.examples([(one.prompt, one.chat()[-1].content, one.answer) for one in found.training])
+        elif estimate:
+            show.out.print(str(session.foretell(rapport, order)))
+        else:
+            with show.training() as progress:
+                report = session.train(rapport, order, show.told, progress)
+            if as_json:
+                emit(session.as_json(report))
+            else:
+                show.trained(report.before, report.after, f"{base}+{order.name}")
+
+
+@app.command()
 def doctor(home: Home = None, llm: Llm = None, as_json: Json = False) -> None:
     """What is there, what is missing, and the exact command that mends it."""
     with opened(home, llm) as rapport:
@@ -536,17 +589,27 @@ def prompts_render(
 
 @models_app.command("list")
 def models_list(home: Home = None, as_json: Json = False) -> None:
-    """The forms that --llm takes, and which is in use."""
+    """The forms that --llm takes, the adapters that there are, and which model is in use."""
+    from agent.ask import outdated
+    from agent.llm.adapters import about, every
     from agent.llm.connect import BACKENDS
 
     settings = load(home=home)
     found = [backend.form for backend in BACKENDS.values()]
+    trained = {name: about(path) for name, path in every(settings.adapters_folder).items()}
     if as_json:
-        emit({"in_use": settings.llm, "forms": found})
+        adapters = {
+            name: {"skill": one.skill, "stale": outdated(one.prompts), "recipe": one.recipe}
+            for name, one in trained.items()
+        }
+        emit({"in_use": settings.llm, "forms": found, "adapters": adapters})
     else:
         show.out.print(f"in use: [bold]{escape(settings.llm)}[/]")
         for form in found:
             show.out.print(f"  {escape(form)}")
+        for name, one in trained.items():
+            stale = f", stale: {', '.join(old)} changed since" if (old := outdated(one.prompts)) else ""
+            show.out.print(f"  +{name}: {one.skill}{stale}")
 
 
 @models_app.command("use")

@@ -30,7 +30,8 @@ class Settings(BaseSettings):
     cache: Folder = Field(default_factory=lambda: user_cache_path("rapport"))
     """Where model files that were made or downloaded lie; everything in it can be made again."""
     llm: str = "builtin"
-    """builtin · gguf:/path/file.gguf · hf:OWNER/REPO:FILE · openai:MODEL · openai:http://host:port/v1#MODEL · none"""
+    """builtin · gguf:/path/file.gguf · hf:OWNER/REPO:FILE, each of them also with +ADAPTER · openai:MODEL ·
+    openai:http://host:port/v1#MODEL · none"""
     driver: Literal["auto", "guided", "agent"] = "auto"
     """Who leads a turn of the conversation: a fixed plan, or a model with tools; auto = as the model is able to."""
     embedder: str = "builtin"
@@ -98,6 +99,11 @@ class Settings(BaseSettings):
     @property
     def collaborative_file(self) -> Path:
         return self.home / "collaborative.npz"
+
+    @property
+    def adapters_folder(self) -> Path:
+        """What `rapport train` made."""
+        return self.home / "adapters"
 
     @property
     def gate_file(self) -> Path:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -25,6 +26,10 @@ from agent.doctor import Finding
 from agent.history.importing import ImportReport
 from agent.recommend.catalogue import plain
 from agent.types import Answer, Call, Item, Profile, Provenance, Receipt, Recommendation, Sentiment, Tag
+
+if TYPE_CHECKING:
+    from agent.training.learning import Course
+    from agent.training.measure import Measured
 
 out = Console(highlight=False, emoji=False)
 """Data."""
@@ -267,6 +272,41 @@ class Lines:
             self._last = time.monotonic()
             left = (now.total - now.done) / now.rate if now.rate else 0.0
             err.print(f"{now.done} of {now.total} · {pace(now)} · {span(left)} left", soft_wrap=True)
+
+
+@contextmanager
+def training() -> Iterator[Callable[[Course], None]]:
+    """How far a training run is, on stderr: every look at what is held back is told."""
+    with progress("learning") as steps:
+        seen = 0
+
+        def shown(now: Course) -> None:
+            nonlocal seen
+            steps(now.step, now.steps)
+            for point in now.points[seen:]:
+                told(f"step {point.step} of {now.steps}: loss {point.loss:.3f}, held back {point.held:.3f}")
+            seen = len(now.points)
+            if now.stopped:
+                told(f"stopped: {now.stopped}")
+
+        yield shown
+
+
+def trained(before: Measured | None, after: Measured | None, spec: str) -> None:
+    """What the served model made of examples that were held back, before and after."""
+    for when, found in (("before", before), ("after", after)):
+        for line in found.lines() if found else ():
+            out.print(f"{when:6} · {escape(line)}", soft_wrap=True)
+    for one in after.written if after else ():
+        for text in one.samples:
+            out.print(f"  {one.prompt}: {escape(text)}", soft_wrap=True)
+    err.print(f"next: [bold]rapport models use {escape(spec)}[/]")
+
+
+def examples(rows: Sequence[tuple[str, str, str]]) -> None:
+    """Prompt, the last message, and the answer."""
+    for prompt, asked, answer in rows:
+        out.print(f"[bold]{escape(prompt)}[/]\n{escape(asked)}\n  → {escape(answer)}\n", soft_wrap=True)
 
 
 def pace(now: batch.Progress) -> str:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Literal, Self, TypeVar, overload
 
+from agent.ask import outdated
 from agent.chat.agent import Agent
 from agent.chat.conversation import Chat, Driver
 from agent.chat.guided import Guided, Means
@@ -25,8 +27,9 @@ from agent.errors import BadFilter, SetupError, StoreError, UnknownUser, UsageEr
 from agent.grounding.check import MARKUP
 from agent.history.conversations import Conversations
 from agent.history.store import Store
+from agent.llm.adapters import about, drop_learned
 from agent.llm.base import LLM
-from agent.llm.connect import connect
+from agent.llm.connect import adapter_of, connect
 from agent.persona.background import KEY, Background, background
 from agent.persona.profiler import Profiler
 from agent.privacy import erasure
@@ -54,6 +57,8 @@ from agent.types import (
 from vectorstore.base import Embedder, VectorStore, VectorStoreError
 from vectorstore.embed.remembering import Remembering
 from vectorstore.index import SyncReport, sync
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """(done so far, to be done)."""
@@ -180,6 +185,9 @@ class Rapport:
 
     def forget(self, user: str) -> erasure.Proof:
         """Remove `user` from every table and file. Raises UnknownUser; StoreError when traces stayed behind."""
+        # So are adapters that learned from everybody's histories; what they learned cannot be taken out of them.
+        if self.store.has_user(user):
+            drop_learned(self.settings.adapters_folder, self.settings.cache)
         # Item-to-item weights are sums over everybody, this person too: they go at once, and come back without them.
         weights = self.settings.collaborative_file
         trained = weights.exists() and self.store.has_user(user)
@@ -468,6 +476,8 @@ def vector_errors(folder: Path) -> Iterator[None]:
 
 def open_model(settings: Settings) -> LLM:
     """The language model that `settings.llm` names. Raises SetupError, LLMError."""
+    if (adapter := adapter_of(settings.llm, settings.adapters_folder)) and (old := outdated(about(adapter).prompts)):
+        logger.warning("the adapter %s is stale: %s changed since; train it again", adapter.stem, ", ".join(old))
     return connect(
         settings.llm,
         cache=settings.cache,
@@ -476,6 +486,7 @@ def open_model(settings: Settings) -> LLM:
         api_key=settings.api_key or None,
         timeout_s=settings.timeout_s,
         concurrency=settings.concurrency,
+        adapters=settings.adapters_folder,
     )
 
 

@@ -34,7 +34,7 @@ FLOORS = (
     {"agent.batch.report"},
     {"agent.correcting", "agent.searching"},
     {"agent.doctor", "agent.rehearsal", "agent.shapes"},
-    {"agent.batch", "agent.personal"},
+    {"agent.batch", "agent.personal", "agent.training"},
     {"agent.show", "agent.langchain_retriever", "agent.langchain_tools"},
     {"agent.demo", "agent.service", "agent.terminal"},
     {"agent.cli"},

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SetupError
+from agent.llm.adapters import path_of
 from agent.llm.base import LLM
 
 HOSTED_TIMEOUT_S = 60.0
 LOCAL_TIMEOUT_S = 300.0
 """A large model on a small machine is slow, not lost."""
 _LOCAL_CONTEXT = 4096
+_ADAPTED = re.compile(r"(?P<base>builtin|(?:gguf|hf):.+\.gguf)\+(?P<adapter>[^+/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Options:
     api_key: str | None = None
     timeout_s: float | None = None
     concurrency: int = 4
+    adapter: Path | None = None
+    """What is added to the weights of a model that runs here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +52,35 @@ def connect(
     api_key: str | None = None,
     timeout_s: float | None = None,
     concurrency: int = 4,
+    adapters: Path | None = None,
 ) -> LLM:
     """The model that `spec` names; SetupError when the spec cannot be read or the model cannot be opened.
 
     `cache`: folder for what is made from model files. `context`, `threads`, `gpu_layers`: for models that run here, in
     a process of their own. `api_key`, `concurrency`: for models behind an API. `timeout_s`: for a whole request,
-    retries included; by default HOSTED_TIMEOUT_S or LOCAL_TIMEOUT_S.
+    retries included; by default HOSTED_TIMEOUT_S or LOCAL_TIMEOUT_S. `adapters`: folder of those that a spec may name.
     """
+    adapter = adapter_of(spec, adapters) if adapters else None
+    if adapter:
+        spec = spec.rpartition("+")[0]
     backend, _, model = spec.partition(":")
     if backend not in BACKENDS or (":" in BACKENDS[backend].form) != bool(model):
         forms = ", ".join(known.form for known in BACKENDS.values())
         raise SetupError(f"{spec!r} names no language model; it can be one of: {forms}")
-    options = Options(cache, context, threads, gpu_layers, api_key, timeout_s, concurrency)
+    options = Options(cache, context, threads, gpu_layers, api_key, timeout_s, concurrency, adapter)
     return BACKENDS[backend].open(model, options)
 
 
-def _builtin(_: str, options: Options) -> LLM:
-    from agent.llm.weights import builtin
+def adapter_of(spec: str, folder: Path) -> Path | None:
+    """The file of the adapter that `spec` names, in `folder`; None where it names none. Raises SetupError."""
+    match = _ADAPTED.fullmatch(spec)
+    return path_of(folder, match["adapter"]) if match else None
 
-    return _isolated(builtin(options.cache), options)
+
+def _builtin(_: str, options: Options) -> LLM:
+    from agent.llm.weights import BUILTIN_SHA256, builtin
+
+    return _isolated(builtin(options.cache), options, BUILTIN_SHA256)
 
 
 def _gguf(model: str, options: Options) -> LLM:
@@ -80,9 +95,12 @@ def _hub(model: str, options: Options) -> LLM:
     return _isolated(hub(model), options)
 
 
-def _isolated(path: Path, options: Options) -> LLM:
+def _isolated(path: Path, options: Options, identity: str = "") -> LLM:
+    """`identity`: the SHA-256 that adapters know the weights by, where it is not the file's own."""
     from agent.llm.isolated import Isolated
 
+    if options.adapter:
+        path = _adapted(path, options.adapter, options.cache, identity)
     return Isolated(
         path,
         context=options.context or _LOCAL_CONTEXT,
@@ -90,6 +108,16 @@ def _isolated(path: Path, options: Options) -> LLM:
         gpu_layers=options.gpu_layers,
         timeout_s=options.timeout_s or LOCAL_TIMEOUT_S,
     )
+
+
+def _adapted(path: Path, adapter: Path, cache: Path, identity: str) -> Path:
+    from agent.llm import tiles
+    from agent.llm.adapters import merged
+
+    try:
+        return merged(path, adapter, cache, identity=identity, eight_bits=tiles.usable())
+    except OSError as error:
+        raise SetupError(f"the weights with {adapter.stem!r} cannot be kept in {cache}: {error.strerror}") from error
 
 
 def _openai(model: str, options: Options) -> LLM:
@@ -117,9 +145,9 @@ def _none(_: str, options: Options) -> LLM:
 
 
 BACKENDS = {
-    "builtin": Backend("builtin", _builtin),
-    "gguf": Backend("gguf:/path/file.gguf", _gguf),
-    "hf": Backend("hf:OWNER/REPO:FILE", _hub),
+    "builtin": Backend("builtin or builtin+ADAPTER", _builtin),
+    "gguf": Backend("gguf:/path/file.gguf or gguf:/path/file.gguf+ADAPTER", _gguf),
+    "hf": Backend("hf:OWNER/REPO:FILE or hf:OWNER/REPO:FILE+ADAPTER", _hub),
     "openai": Backend("openai:MODEL or openai:http://host:port/v1#MODEL", _openai),
     "none": Backend("none", _none),
 }

@@ -11,12 +11,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import LLMError, Refused, SetupError
 from agent.llm.background import Background
-from agent.llm.base import Chat, Completion, Schema
+from agent.llm.base import Chat, Completion, Message, Schema
 from agent.llm.chat_template import ChatTemplate
 from agent.llm.forced import ASCII, Forcer
 from agent.llm.grammar import gbnf
@@ -175,6 +176,20 @@ class LlamaCpp:
         if self._native.bos is not None and tokens[:1] != [self._native.bos]:
             tokens.insert(0, self._native.bos)
         return tuple(tokens)
+
+    def answer_tokens(self, text: str, *, ended: bool) -> tuple[int, ...]:
+        """What the model writes when it answers `text`; `ended`: with the token that ends the answer."""
+        return (*self._data(text), *((self._end,) if ended else ()))
+
+    @cached_property
+    def _end(self) -> int:
+        """The token by which the chat template ends an answer; that of the vocabulary where it has none."""
+        asked, answered = Message("user", "?"), Message("assistant", "!")
+        spans = self._template.spans([asked, answered])
+        said = [place for place, span in enumerate(spans) if span.is_data]
+        after = "".join(span.text for span in spans[said[-1] + 1 :])
+        closing = self._native.tokenise(after, markup=True)
+        return next((token for token in closing if token in self._native.ends), self._native.eos)
 
     def _data(self, text: str) -> list[int]:
         return self._native.tokenise(text, markup=False)

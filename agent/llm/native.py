@@ -123,8 +123,12 @@ class Native:
         return self.spelling(self._c.llama_vocab_bos(self._vocabulary))
 
     @property
+    def eos(self) -> int:
+        return self._c.llama_vocab_eos(self._vocabulary)
+
+    @property
     def eos_spelling(self) -> str:
-        return self.spelling(self._c.llama_vocab_eos(self._vocabulary))
+        return self.spelling(self.eos)
 
     def tokenise(self, text: str, *, markup: bool) -> list[int]:
         """The tokens of `text`; only as `markup` are the spellings of control tokens read as such."""

@@ -127,7 +127,8 @@ class ModelReranker(ABC):
         known = llm.count_tokens(" ".join(f"{value}" for value in person.values()))
         return self.ask.fit(lines, llm.context - INSTRUCTION_TOKENS - known - answer_tokens)
 
-    def _inputs(self, query: Query, profile: Profile, recent: Sequence[str]) -> dict[str, Any]:
+    def person(self, query: Query, profile: Profile, recent: Sequence[str]) -> dict[str, Any]:
+        """What the prompt says of the person: its inputs but for the options."""
         config = self.config
         likes, dislikes = (strongest(profile.tags, polarity, latent=False) for polarity in (1, -1))
         return {
@@ -150,7 +151,7 @@ class Letters(ModelReranker):
 
     def vote(self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()) -> Vote:
         language = query.language or profile.language
-        person = self._inputs(query, profile, recent)
+        person = self.person(query, profile, recent)
         lines = self._window(person, candidates, len(LETTERS) * 4)
         if len(lines) < 2:
             return Vote((0.0,) * len(lines), provenance=Provenance(notes=("the options do not fit the model",)))
@@ -168,7 +169,7 @@ class Structured(ModelReranker):
     """The model writes the order as handles, decoded under an enum of them. For capable models."""
 
     def vote(self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()) -> Vote:
-        person = self._inputs(query, profile, recent)
+        person = self.person(query, profile, recent)
         lines = self._window(person, candidates, answer_tokens(self.config.window) * 2)
         handles = [f"c{place}" for place in range(1, len(lines) + 1)]
         if len(lines) < 2:

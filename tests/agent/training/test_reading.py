@@ -1,0 +1,49 @@
+"""Examples of reading: the product's own questions, every answer as often as the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from agent.chat.opinions import CHOICES
+from agent.persona.reading import LABELS, NOTHING
+from agent.training import reading
+
+
+def test_every_answer_is_as_frequent_as_the_others():
+    made = reading.examples(300, 60, 1)
+    counts = Counter((one.prompt, one.answer) for one in made.training)
+    for prompt, options in reading.OPTIONS.items():
+        mine = [counts[prompt, option] for option in options]
+        assert max(mine) - min(mine) <= 1
+    assert len(made.training) == 300
+
+
+def test_they_choose_from_what_the_product_asks_for():
+    assert reading.OPTIONS == {"sentiment": LABELS, "opinion": CHOICES, "intent": ("yes", "no")}
+    for one in reading.examples(60, 12, 2).training:
+        assert one.answer in one.options
+        assert one.chat()[-1].content == next(iter(one.inputs.values())).strip()
+
+
+def test_the_same_seed_gives_the_same_sentences():
+    assert reading.examples(80, 20, 3) == reading.examples(80, 20, 3)
+    assert reading.examples(80, 20, 3) != reading.examples(80, 20, 4)
+
+
+def test_nothing_is_said_of_nothing():
+    """What is answered to a question without content is taken for bias, so each answer is trained equally often."""
+    empty = [
+        one.answer
+        for one in reading.examples(6000, 3, 1).training
+        if NOTHING["en"] in one.inputs.values() and one.prompt == "sentiment"
+    ]
+    shares = Counter(empty)
+    assert set(shares) == set(LABELS)
+    assert max(shares.values()) < 2.5 * min(shares.values())
+
+
+def test_every_plan_is_a_sentence():
+    for one in reading.examples(400, 100, 6).training:
+        text = next(iter(one.inputs.values()))
+        assert not set("[]{}|~") & set(text)
+        assert "  " not in text
