@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from agent.llm.base import Chat
 from agent.training.examples import Example
 
 PACK_TOKENS = 1600
-PACK_EXAMPLES = 12
+PACK_EXAMPLES = 16
 
 
 class Tokeniser(Protocol):
@@ -48,20 +46,14 @@ class Pack:
     """Several examples in one row of tokens."""
 
     tokens: tuple[int, ...]
-    positions: tuple[int, ...]
-    owner: tuple[int, ...]
-    """Which example each token is of; -1 for what all share."""
+    shared: int
+    """How many of them all examples begin with."""
+    own: tuple[int, ...]
+    """How many more each example has, in turn."""
     wanted: tuple[int, ...]
     """Places after which an answer's token comes."""
     answers: tuple[int, ...]
     """Those tokens."""
-    examples: int
-
-    def sees(self) -> np.ndarray:
-        """(tokens, tokens) booleans: a token sees what is shared and its own example, up to itself."""
-        owner, places = np.array(self.owner), np.arange(len(self.owner))
-        related = (owner[None, :] == -1) | (owner[None, :] == owner[:, None])
-        return related & (places[None, :] <= places[:, None])
 
 
 def tokens_of(example: Example, tokeniser: Tokeniser) -> Tokens:
@@ -78,18 +70,17 @@ def pack(examples: Sequence[Tokens]) -> Pack:
     same = next(
         (at for at in range(shortest - 1) if any(one.prompt[at] != first[at] for one in examples)), shortest - 1
     )
-    tokens, positions, owner = list(first[:same]), list(range(same)), [-1] * same
+    tokens, own = list(first[:same]), list[int]()
     wanted, answers = [], []
-    for number, one in enumerate(examples):
-        own = (*one.prompt[same:], *one.answer)
+    for one in examples:
         answer_from = len(tokens) + len(one.prompt) - same
         wanted += range(answer_from - 1, answer_from - 1 + len(one.answer))
         answers += one.answer
         # The last token of an answer is never read.
-        tokens += own[:-1]
-        positions += range(same, same + len(own) - 1)
-        owner += [number] * (len(own) - 1)
-    return Pack(tuple(tokens), tuple(positions), tuple(owner), tuple(wanted), tuple(answers), len(examples))
+        mine = (*one.prompt[same:], *one.answer)[:-1]
+        tokens += mine
+        own.append(len(mine))
+    return Pack(tuple(tokens), same, tuple(own), tuple(wanted), tuple(answers))
 
 
 def packs(

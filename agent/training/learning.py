@@ -24,7 +24,7 @@ from agent.training.llama import Llama, Weights, torch_module
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
+    from torch import Tensor  # pyright: ignore[reportMissingImports]
 
 MEASURED_STEPS = 3
 """Steps that the estimate of a whole run rests on; the first of them is not counted, it also warms up."""
@@ -42,7 +42,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     """Highest learning rate, after a warm-up of a twentieth of the steps; then it falls as a cosine."""
     epochs: int = Field(default=2, ge=1)
     pack_tokens: int = Field(default=1600, ge=64)
-    pack_examples: int = Field(default=12, ge=1)
+    pack_examples: int = Field(default=16, ge=1)
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradients."""
     check_every: int = Field(default=20, ge=1)
@@ -55,7 +55,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     recompute: bool = False
     """Compute layers again for the gradients: a third slower, a fraction of the memory."""
     precision: str = Field(default="float32", pattern="float32|bfloat16")
-    """Of the base's matrix products."""
+    """Of matrix products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +239,12 @@ class Learner:
 
     def _loss(self, pack: Pack) -> Tensor:
         torch = self._torch
-        sees = torch.from_numpy(pack.sees()).to(self._model.device)
         logits = self._model.logits(
-            pack.tokens, pack.positions, sees, pack.wanted, recompute=self._recipe.recompute and torch.is_grad_enabled()
+            pack.tokens,
+            pack.shared,
+            pack.own,
+            pack.wanted,
+            recompute=self._recipe.recompute and torch.is_grad_enabled(),
         )
         answers = torch.tensor(pack.answers, device=self._model.device)
         return torch.nn.functional.cross_entropy(logits, answers)

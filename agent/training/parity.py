@@ -28,9 +28,8 @@ def computed(model: Llama, prompt: Sequence[int]) -> np.ndarray:
     """PyTorch's log-probabilities of every next token."""
     torch = torch_module()
     size = len(prompt)
-    sees = torch.ones(size, size, dtype=torch.bool, device=model.device).tril()
     with torch.no_grad():
-        logits = model.logits(prompt, range(size), sees, [size - 1])[0]
+        logits = model.logits(prompt, size, (), [size - 1])[0]
         return torch.log_softmax(logits, -1).cpu().numpy()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -63,10 +64,11 @@ def test_a_pack_is_its_examples_one_by_one(tiny):
         for name, part in model.adapter.items():
             if name.endswith("lora_b"):
                 part.normal_(generator=torch.Generator().manual_seed(5))
-    three = examples(3, 7)
+    first, second, third = examples(3, 7)
+    three = [first, replace(second, answer=(*second.answer, *first.answer)), replace(third, prompt=third.prompt * 2)]
 
     def logits(packed):
-        return model.logits(packed.tokens, packed.positions, torch.from_numpy(packed.sees()), packed.wanted)
+        return model.logits(packed.tokens, packed.shared, packed.own, packed.wanted)
 
     together = logits(pack(three))
     apart = torch.cat([logits(pack([one])) for one in three])
@@ -81,7 +83,7 @@ def test_computing_layers_again_gives_the_same_gradients(tiny):
     for recompute in (False, True):
         model = Llama(read(tiny), rank=2, alpha=4.0, seed=1)
         one = pack(examples(2, 4))
-        logits = model.logits(one.tokens, one.positions, torch.from_numpy(one.sees()), one.wanted, recompute=recompute)
+        logits = model.logits(one.tokens, one.shared, one.own, one.wanted, recompute=recompute)
         torch.nn.functional.cross_entropy(logits, torch.tensor(one.answers)).backward()
         found.append(model.adapter["blk.0.attn_q.weight.lora_b"].grad)
     assert found[0].abs().max() > 0
