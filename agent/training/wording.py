@@ -36,7 +36,11 @@ TRIES = 12
 """Sentences that are tried for one set of facts before it is given up."""
 
 
-TWICE = re.compile(r"\bas well\b.*\bas well\b|\btoo\b.*\btoo\b|\balso\b.*\balso\b|\btheme.*\. .*\btheme")
+TWICE = re.compile(
+    r"\bas well\b.*\bas well\b|\btoo\b.*\btoo\b|\balso\b.*\balso\b|\btheme.*\. .*\btheme"
+    r"|\bas well\b[^.]*\b(?:also|too)\b|\balso\b[^.]*\b(?:as well|too)\b|\bfavourites?\b.*\bfavourites?\b"
+    r"|\b(?:and again|after time)\b(?=[^.])|\b(?:(?P<verb>lov|lik|enjoy)\w*)\b[^.;]*\b(?P=verb)\w*\b"
+)
 """Slips that no fact forbids and every reader sees."""
 
 
@@ -168,6 +172,9 @@ def persona(who: writing.Portrait, rng: random.Random, *, held: bool) -> tuple[s
     if not told["rest"]:
         others.append(say("also"))
     closing = []
+    if loved and hated and not told["fav"] and not told["no"] and rng.random() < 0.3:
+        closing.append(say("boths" if len(loved) > 1 else "both1"))
+        told["fav"] = told["no"] = True
     if not told["fav"]:
         closing.append(say("favs" if len(loved) > 1 else "fav1"))
     if not told["no"]:
@@ -190,7 +197,7 @@ def interests(who: writing.Portrait, rng: random.Random) -> list[str]:
     named = label if who.domain == "product" else spoken
     found = [tag.name for tag in by_kind["stated"]]
     if genres := [named(tag.feature) for tag in by_kind["category"]]:
-        found.append(writing.of_kind(genres, who.domain) if rng.random() < 0.75 else listing(genres))
+        found.append(writing.of_kind(genres, who.domain))
     found += [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
     if makers := [value_of(tag.feature) for tag in by_kind["creator"]]:
         found.append(rng.choice(("{}", "the work of {}", "{}")).format(listing(makers)))
@@ -278,7 +285,13 @@ def reason(case: Case, domain: str, rng: random.Random, *, held: bool) -> tuple[
     """A reason in one of many plans, and the plan."""
     liked, mark = case.close[0]
     more, one = shared(case.common, domain, rng)
-    slots = {"like": liked.title, "more": more, "is": one, "stars": stars_en(mark.stars) if mark.stars else ""}
+    slots = {
+        "like": liked.title,
+        "more": more,
+        "is": one,
+        "one": one.partition(" ")[2],
+        "stars": stars_en(mark.stars) if mark.stars else "",
+    }
     rated = bool(mark.stars) and rng.random() < 0.75
     plan = rng.choice(usable(plans(book("reason")["rated" if rated else "plain"], held=held), slots))
     return sentence(filled(voiced(chosen(plan, rng), "they"), slots)), [plan]
@@ -309,11 +322,10 @@ def shared(common: Sequence[str], domain: str, rng: random.Random) -> tuple[str,
     tail = "".join(f" {one}" for one in tails)
     if shop and kinds:
         return f"products in {kinds}{tail}", f"a product in {kinds}{tail}"
-    bare = kinds and rng.random() < 0.3
     single = f"{tongue}{kinds} {domain}" if kinds else f"{tongue}{domain}"
     article = "an" if single[:1].lower() in "aeiou" else "a"
-    if bare:
-        return f"{tongue}{kinds}{tail}", f"{tongue}{kinds}{tail}"
+    if kinds and domain in ("artist", "album") and rng.random() < 0.4:
+        return f"{tongue}{kinds}{tail}", f"{article} {single}{tail}"
     return f"{single.removesuffix(domain)}{plural(domain)}{tail}", f"{article} {single}{tail}"
 
 
