@@ -276,7 +276,7 @@ class Lines:
 
 @contextmanager
 def training() -> Iterator[Callable[[Course], None]]:
-    """How far a training run is, on stderr: every look at what is held back is told."""
+    """How far a training run is, on stderr: every look at unseen facts is told."""
     with progress("learning") as steps:
         seen = 0
 
@@ -284,7 +284,7 @@ def training() -> Iterator[Callable[[Course], None]]:
             nonlocal seen
             steps(now.step, now.steps)
             for point in now.points[seen:]:
-                told(f"step {point.step} of {now.steps}: loss {point.loss:.3f}, held back {point.held:.3f}")
+                told(f"step {point.step} of {now.steps}: loss {point.loss:.3f}, on unseen facts {point.held:.3f}")
             seen = len(now.points)
             if now.stopped:
                 told(f"stopped: {now.stopped}")

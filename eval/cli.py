@@ -74,6 +74,24 @@ def _speed_table(result: dict[str, Any]) -> str:
     return markdown(result)
 
 
+def _writing_table(result: dict[str, Any]) -> str:
+    from eval.writing import markdown
+
+    return markdown(result)
+
+
+def _adapter(on: On) -> dict[str, Any]:
+    from eval.adapter import Measurement, run
+
+    return run(on.llm, Measurement(on.home, on.users, on.data, on.kept, on.limit))
+
+
+def _adapter_table(result: dict[str, Any]) -> str:
+    from eval.adapter import markdown
+
+    return markdown(result)
+
+
 def _board_a(on: On) -> dict[str, Any]:
     from eval.board_a import run
     from eval.boards.ranking import record
@@ -139,7 +157,16 @@ def _replay(on: On) -> dict[str, Any]:
 
 TASKS = {
     "gate": Task("does the model's vote improve the order? writes gate.json, which `recommend` reads", _gate),
-    "writing": Task("how often personas and reasons of real people pass every check as the model wrote them", _writing),
+    "writing": Task(
+        "how often personas and reasons of real people pass every check as the model wrote them",
+        _writing,
+        _writing_table,
+    ),
+    "adapter": Task(
+        "the model with its adapter against the same without: texts about people; reviews, with --data",
+        _adapter,
+        _adapter_table,
+    ),
     "speed": Task("how fast people are tagged, as ratios", _speed, _speed_table),
     "board-a": Task(
         "ranking on MovieLens latest-small, every unseen film ranked; needs --data", _board_a, _board_a_table

@@ -72,11 +72,12 @@ def run_on_home(home: Path | None, llm: str | None, users: int) -> dict[str, Any
 
     `users`: 200 for the table in the docs; the slow sides are timed on a tenth of the calls and scaled.
     """
-    settings = load(home=home, llm=llm)
+    # The packaged weights on both sides: with Rapport's adapter a model writes other texts, of other lengths.
+    settings = load(home=home, llm=llm or "smollm2")
     with copied(settings) as copy, open_rapport(settings=copy) as rapport:
         model = cast(Isolated, rapport.llm)
         if not isinstance(model, Isolated):
-            raise SystemExit("speed is measured on a model that runs here: --llm builtin or gguf:/path")
+            raise SystemExit("speed is measured on a model that runs here: --llm smollm2 or gguf:/path")
         say = show.told
         everybody = rapport.store.users()
         chosen = everybody[:: max(1, len(everybody) // users)][:users]

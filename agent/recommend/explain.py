@@ -283,7 +283,7 @@ class Explain:
             return {}, Reasons((), notes=("small models are not asked to write Chinese",))
         written: dict[str, tuple[str, list[str]]] = {}
         good: list[Reply[str]] = []
-        left = telling
+        left, again = telling, 0
         for attempt, temperature in enumerate(TRIES):
             try:
                 answers = ask.write(
@@ -301,10 +301,13 @@ class Explain:
                 written[case.candidate.item.id] = self._judged(case, answer, language)
             good += [answer for answer in answers if not isinstance(answer, BadCompletion)]
             left = [case for case in left if written[case.candidate.item.id][1]]
+            again = again or len(left)
             if not left:
                 break
-        refused = f"{len(left)} of {len(telling)} reasons failed the check and were written by template"
-        return written, cost_of(good, (refused,) if left else ())
+        notes = [f"{again} of {len(telling)} reasons were refused at first"] if again else []
+        if left:
+            notes.append(f"{len(left)} of {len(telling)} reasons failed the check and were written by template")
+        return written, cost_of(good, tuple(notes))
 
     def _judged(self, case: Case, answer: Reply[str] | BadCompletion, language: Language) -> tuple[str, list[str]]:
         if isinstance(answer, BadCompletion):

@@ -37,10 +37,14 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """What to train on, and what is held back to measure with."""
+    """What to train on, what to stop by, and what is held back to measure with."""
 
     training: tuple[Example, ...]
+    watched: tuple[Example, ...]
+    """Other facts in sentences of the plans that are trained on. A model that writes well in its own way finds another
+    plan's words less and less likely, so those would stop it too early."""
     held: tuple[Example, ...]
+    """Other facts, of kinds of catalogue and in sentences of plans that training never shows."""
 
     def prompts(self) -> tuple[str, ...]:
         """Ids of the prompts that occur, with version and hash: an adapter is for these."""

@@ -57,7 +57,8 @@ def examples(rapport: Rapport, count: int, held: int, seed: int) -> Examples:
     empty = count // CONTENT_FREE
     real = asked(rapport, others, count - empty, rng, seed)
     training = mixed([real, [content_free(one, rng) for one in real[:empty]]], seed)
-    return Examples(training, asked(rapport, kept, held, rng, seed))
+    aside = asked(rapport, kept, held, rng, seed)
+    return Examples(training, aside, aside)
 
 
 def content_free(example: Example, rng: random.Random) -> Example:

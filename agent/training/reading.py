@@ -27,6 +27,8 @@ KINDS = {
 """Prompt -> its input, and which list of plans is answered how."""
 OPTIONS = {"sentiment": reading.LABELS, "opinion": opinions.CHOICES, "intent": ASKED}
 SHARES = {"sentiment": 0.5, "opinion": 0.3, "intent": 0.2}
+ELSEWHERE = 500_000
+"""Added to a seed for other sentences than those that are trained on."""
 EMPTY = 0.02
 """Share of questions without content, answered each way equally often: the answer to them is taken for bias."""
 
@@ -37,8 +39,10 @@ def book() -> dict[str, Any]:
 
 
 def examples(count: int, held: int, seed: int) -> Examples:
-    """`count` examples to train on, and `held` of plans that those never show."""
-    return Examples(made(count, seed, held=False), made(held, seed, held=True))
+    """`count` examples to train on, `held` to stop by, and as many of plans that those never show."""
+    return Examples(
+        made(count, seed, held=False), made(held, seed + ELSEWHERE, held=False), made(held, seed, held=True)
+    )
 
 
 def made(count: int, seed: int, *, held: bool) -> tuple[Example, ...]:

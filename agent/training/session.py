@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from agent.errors import SetupError, UsageError
-from agent.llm.adapters import NAME, About, merged, run_folder, write
+from agent.llm.adapters import NAME, About, Base, merged, run_folder, write
 from agent.llm.llamacpp import LlamaCpp
 from agent.settings import Settings
 from agent.training import judging, reading, wording
@@ -42,7 +42,7 @@ class Order:
     skills: tuple[Skill, ...]
     name: str
     base: str = "builtin"
-    """builtin, gguf:/path or hf:OWNER/REPO:FILE: the model that the adapter is for."""
+    """builtin, smollm2, gguf:/path or hf:OWNER/REPO:FILE: the model that the adapter is for."""
     count: int | None = None
     """Examples of each skill; None = COUNTS."""
     held: int | None = None
@@ -73,19 +73,20 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
     Raises SetupError, UsageError, and LLMError from measuring.
     """
     settings = rapport.settings
-    base, identity = base_of(order.base, settings)
+    base = base_of(order.base)
+    weights = weights_of(base, settings)
     examples = gathered(rapport, order)
     say(f"{len(examples.training)} examples to train on, {len(examples.held)} held back")
-    training, held, before = prepared(base, examples, order)
+    training, watched, before = prepared(weights, examples, order)
     folder = run_folder(settings.adapters_folder, order.name)
-    learner = planned(base, training, held, order, folder)
+    learner = planned(weights, training, watched, order, folder)
     say(f"{learner.device}: {learner.estimate(order.minutes)}")
     learned = learner.run(progress)
     adapter = settings.adapters_folder / f"{order.name}.gguf"
     best = learned.course.best
     recipe = order.recipe.model_dump() | {
         "training": len(training),
-        "held": len(held),
+        "watched": len(watched),
         "steps": learned.course.step,
         "seconds": round(learned.course.seconds),
         "loss_before": round(learned.before, 4),
@@ -93,7 +94,7 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
     }
     about = About(
         skill="+".join(order.skills),
-        base=identity,
+        base=base.identity,
         prompts=examples.prompts(),
         alpha=order.recipe.alpha,
         rank=order.recipe.rank,
@@ -106,9 +107,9 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
     say(f"written: {adapter}, {picture}")
     del learner
     gc.collect()
-    difference = compared(base, adapter, identity, settings, held, order.recipe)
+    difference = compared(base, adapter, settings, watched, order.recipe)
     say(f"PyTorch and llama.cpp differ by {difference:.3f} nats at most (up to {TOLERANCE} is rounding)")
-    after = after_training(base, adapter, identity, settings, examples, order)
+    after = after_training(base, adapter, settings, examples, order)
     report = Report(adapter, picture, learned.course, learned.before, difference, before, after)
     (folder / "report.json").write_text(json.dumps(as_json(report), indent=2), encoding="utf-8")
     if difference > TOLERANCE:
@@ -118,10 +119,10 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
 
 def foretell(rapport: Rapport, order: Order) -> Estimate:
     """What `train` would take, from its first steps; writes nothing."""
-    base, _ = base_of(order.base, rapport.settings)
-    training, held, _ = prepared(base, gathered(rapport, order), order, measured=False)
+    base = weights_of(base_of(order.base), rapport.settings)
+    training, watched, _ = prepared(base, gathered(rapport, order), order, measured=False)
     folder = run_folder(rapport.settings.adapters_folder, order.name)
-    return planned(base, training, held, order, folder).estimate(order.minutes)
+    return planned(base, training, watched, order, folder).estimate(order.minutes)
 
 
 def gathered(rapport: Rapport, order: Order) -> Examples:
@@ -130,7 +131,11 @@ def gathered(rapport: Rapport, order: Order) -> Examples:
         raise UsageError(f"{order.name!r} names no adapter: small letters, digits and hyphens, and at least one skill")
     parts = [made(rapport, skill, order) for skill in order.skills]
     seed = order.recipe.seed
-    return Examples(mixed([one.training for one in parts], seed), mixed([one.held for one in parts], seed))
+    return Examples(
+        mixed([one.training for one in parts], seed),
+        mixed([one.watched for one in parts], seed),
+        mixed([one.held for one in parts], seed),
+    )
 
 
 def made(rapport: Rapport, skill: Skill, order: Order) -> Examples:
@@ -155,19 +160,21 @@ def skills(names: Sequence[str]) -> tuple[Skill, ...]:
     return tuple(skill for skill in known if skill in names)
 
 
-def base_of(spec: str, settings: Settings) -> tuple[Path, str]:
-    """The file of the served weights, and the SHA-256 that adapters know them by."""
-    from agent.llm.weights import BUILTIN_SHA256, builtin, hub, local, sha256
+def base_of(spec: str) -> Base:
+    """The served weights that `spec` names. Raises UsageError, SetupError."""
+    from agent.llm.weights import base
 
-    kind, _, path = spec.partition(":")
-    if kind == "builtin" and not path:
-        return builtin(settings.cache), BUILTIN_SHA256
-    if kind in ("gguf", "hf") and path:
-        found = local(path) if kind == "gguf" else hub(path)
-        return found, sha256(found)
-    raise UsageError(
-        f"{spec!r} is no model that an adapter can be trained for: builtin, gguf:/path/file.gguf or hf:OWNER/REPO:FILE"
-    )
+    if spec.partition(":")[0] not in ("builtin", "smollm2", "gguf", "hf"):
+        raise UsageError(
+            f"{spec!r} is no model that an adapter can be trained for: builtin, smollm2, gguf:/path/file.gguf or "
+            "hf:OWNER/REPO:FILE"
+        )
+    return base(spec)
+
+
+def weights_of(base: Base, settings: Settings) -> Path:
+    """The file that holds `base` with the adapters that are part of it."""
+    return merged(base, (), settings.cache) if base.adapters else base.path
 
 
 def prepared(
@@ -176,29 +183,27 @@ def prepared(
     """The examples in the engine's tokens, and what the model makes of those held back before it is trained."""
     with closing(LlamaCpp(base, context=CONTEXT)) as engine:
         training = [tokens_of(one, engine) for one in examples.training]
-        held = [tokens_of(one, engine) for one in examples.held]
+        watched = [tokens_of(one, engine) for one in examples.watched]
         some = examples.held[: order.measured] if measured else ()
         before = measure(engine, some, examples.training) if some else None
-    return training, held, before
+    return training, watched, before
 
 
-def planned(base: Path, training: Sequence[Tokens], held: Sequence[Tokens], order: Order, folder: Path) -> Learner:
+def planned(base: Path, training: Sequence[Tokens], watched: Sequence[Tokens], order: Order, folder: Path) -> Learner:
     torch = torch_module()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Learner(read(base), training, held, order.recipe, folder, device=device)
+    return Learner(read(base), training, watched, order.recipe, folder, device=device)
 
 
-def compared(
-    base: Path, adapter: Path, identity: str, settings: Settings, held: Sequence[Tokens], recipe: Recipe
-) -> float:
+def compared(base: Base, adapter: Path, settings: Settings, watched: Sequence[Tokens], recipe: Recipe) -> float:
     """PyTorch with the adapter beside the weights against llama.cpp with the merged ones, in half floats."""
     torch = torch_module()
-    model = Llama(read(base), rank=recipe.rank, alpha=recipe.alpha)
+    model = Llama(read(weights_of(base, settings)), rank=recipe.rank, alpha=recipe.alpha)
     with torch.no_grad():
         for name, values in tensors_of(adapter).items():
             model.adapter[name].copy_(torch.from_numpy(values))
-    file = merged(base, adapter, settings.cache, identity=identity)
-    return largest_difference(model, file, [one.prompt for one in held[:COMPARED]])
+    file = merged(base, [adapter], settings.cache)
+    return largest_difference(model, file, [one.prompt for one in watched[:COMPARED]])
 
 
 def tensors_of(adapter: Path) -> dict[str, Any]:
@@ -208,15 +213,13 @@ def tensors_of(adapter: Path) -> dict[str, Any]:
     return {one.name: dequantize(one.data, one.tensor_type) for one in GGUFReader(adapter).tensors}
 
 
-def after_training(
-    base: Path, adapter: Path, identity: str, settings: Settings, examples: Examples, order: Order
-) -> Measured | None:
+def after_training(base: Base, adapter: Path, settings: Settings, examples: Examples, order: Order) -> Measured | None:
     """What the served weights with the adapter make of the same examples as before."""
     from agent.llm import tiles
 
     if not order.measured:
         return None
-    file = merged(base, adapter, settings.cache, identity=identity, eight_bits=tiles.usable())
+    file = merged(base, [adapter], settings.cache, eight_bits=tiles.usable())
     with closing(LlamaCpp(file, context=CONTEXT)) as engine:
         return measure(engine, examples.held[: order.measured], examples.training)
 

@@ -32,6 +32,8 @@ PEOPLE = 8
 """People of one catalogue."""
 REASONS = 3
 """New items of each person that a reason is written for."""
+ELSEWHERE = 500_000
+"""Added to a seed for other catalogues than those that are trained on."""
 TRIES = 12
 """Sentences that are tried for one set of facts before it is given up."""
 
@@ -75,10 +77,12 @@ def book(name: str) -> dict[str, list[str]]:
 
 
 def examples(count: int, held: int, seed: int, refused: Refused | None = None) -> Examples:
-    """`count` examples to train on and `held` from catalogues and with plans that those never show."""
+    """`count` examples to train on, `held` to stop by, and as many of catalogues and plans that those never show."""
     noted = refused or Refused()
+    shown = [one for one in domains() if not one.held]
     return Examples(
-        taken([one for one in domains() if not one.held], count, seed, noted, held=False),
+        taken(shown, count, seed, noted, held=False),
+        taken(shown, held, seed + ELSEWHERE, noted, held=False),
         taken([one for one in domains() if one.held], held, seed, noted, held=True),
     )
 

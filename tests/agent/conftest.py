@@ -51,7 +51,7 @@ def model_file(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "usable", lambda: False)
         try:
-            return weights.builtin(tmp_path_factory.mktemp("models"))
+            return weights.smollm2(tmp_path_factory.mktemp("models"))
         except SetupError as error:
             pytest.skip(str(error))
 

@@ -73,6 +73,6 @@ def test_the_built_in_model(model_file):
     llm = connect("builtin", cache=model_file.parent, context=256, threads=1)
     assert isinstance(llm, Isolated)
     assert llm._timeout_s == LOCAL_TIMEOUT_S
-    assert llm.name.startswith("SmolLM2-135M-Instruct")
+    assert llm.name.startswith("SmolLM2-135M-Instruct+writer.")
     assert llm.generate([[Message("user", "Hello")]], max_tokens=4)[0].text
     llm.close()

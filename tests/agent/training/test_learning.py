@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import random
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 from agent.errors import SetupError
-from agent.llm.adapters import About, about, merged, write
-from agent.llm.weights import sha256
+from agent.llm.adapters import About, Base, about, merged, write
+from agent.llm.files import sha256
 from agent.training.batches import Tokens, pack
 from agent.training.learning import Course, Learner, Point, Recipe, curve
 from agent.training.llama import Llama, read
@@ -144,7 +145,7 @@ def test_llama_cpp_answers_as_it_was_trained(tiny, learned, tmp_path):
 
     adapter = tmp_path / "next.gguf"
     write(adapter, learned.tensors, About("wording", sha256(tiny), ("next.en@1-0",), RECIPE.alpha, RECIPE.rank))
-    made = merged(tiny, adapter, tmp_path / "cache")
+    made = merged(Base(tiny), [adapter], tmp_path / "cache")
     model = Llama(read(tiny), rank=RECIPE.rank, alpha=RECIPE.alpha)
     with torch.no_grad():
         for name, part in model.adapter.items():
@@ -181,7 +182,7 @@ def test_llama_cpp_loads_the_file_beside_the_base(tiny, learned, tmp_path):
         context.close()
         native.close()
     beside -= beside.max() + np.log(np.exp(beside - beside.max()).sum())
-    within = served(merged(tiny, adapter, tmp_path / "cache"), prompt)
+    within = served(merged(Base(tiny), [adapter], tmp_path / "cache"), prompt)
     likely = np.argsort(within)[-20:]
     assert np.abs(beside - within)[likely].max() < 0.05
     assert int(beside.argmax()) == examples(12, 2)[0].answer[0]
@@ -201,11 +202,11 @@ def test_an_adapter_of_another_model_is_refused(tiny, tmp_path):
         "blk.0.attn_q.weight.lora_b": np.zeros((128, 2), np.float32),
     }
     write(path, tensors, About("wording", sha256(tiny), (), 4.0, 2))
-    with pytest.raises(SetupError, match="another model"):
-        merged(tiny, path, tmp_path)
+    with pytest.raises(SetupError, match="another shape"):
+        merged(Base(tiny), [path], tmp_path)
     write(path, {}, About("wording", "0", (), 4.0, 2))
     with pytest.raises(SetupError, match="another model"):
-        merged(tiny, path, tmp_path)
+        merged(Base(tiny), [path], tmp_path)
 
 
 def test_the_curve_is_a_picture_of_every_look():
@@ -218,10 +219,35 @@ def test_the_curve_is_a_picture_of_every_look():
 def test_eight_bit_weights_are_merged_too(tiny, learned, tmp_path):
     adapter = tmp_path / "next.gguf"
     write(adapter, learned.tensors, About("wording", sha256(tiny), (), RECIPE.alpha, RECIPE.rank))
-    made = merged(tiny, adapter, tmp_path / "cache", eight_bits=True)
+    made = merged(Base(tiny), [adapter], tmp_path / "cache", eight_bits=True)
     for one in examples(12, 2)[:2]:
         assert int(served(made, one.prompt).argmax()) == one.answer[0]
     assert made.name == f"tiny+next.Q8_0-{made.stem[-12:]}.gguf"
+
+
+def test_an_adapter_can_stand_on_another(tiny, learned, tmp_path):
+    """What is trained on a model that has an adapter already is added after that one, and fits nothing else."""
+    first, second = tmp_path / "first.gguf", tmp_path / "second.gguf"
+    write(first, learned.tensors, About("wording", sha256(tiny), (), RECIPE.alpha, RECIPE.rank))
+    trained = Base(tiny, (first,))
+    assert trained.identity not in (sha256(tiny), Base(tiny).identity)
+    undone = {name: -values if name.endswith("lora_b") else values for name, values in learned.tensors.items()}
+    write(second, undone, About("wording", trained.identity, (), RECIPE.alpha, RECIPE.rank))
+    both = merged(trained, [second], tmp_path / "cache")
+    assert both.name.startswith("tiny+first+second.")
+    prompt = examples(12, 2)[0].prompt
+    assert np.allclose(served(both, prompt), served(merged(Base(tiny), [], tmp_path / "cache"), prompt), atol=0.05)
+    assert np.abs(served(merged(trained, [], tmp_path / "cache"), prompt) - served(both, prompt)).max() > 0.5
+    with pytest.raises(SetupError, match="another model"):
+        merged(Base(tiny), [second], tmp_path / "cache")
+
+
+def test_a_changed_base_is_merged_again(tiny, tmp_path):
+    base = tmp_path / "tiny.gguf"
+    base.write_bytes(tiny.read_bytes())
+    before = merged(Base(base), [], tmp_path / "cache")
+    os.utime(base, ns=(1, 1))
+    assert merged(Base(base), [], tmp_path / "cache") != before
 
 
 def test_where_it_lies(tmp_path: Path):

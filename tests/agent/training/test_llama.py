@@ -47,11 +47,11 @@ def test_another_architecture_is_refused_by_name(tmp_path: Path, write_model):
 @pytest.mark.long
 @pytest.mark.model
 def test_the_built_in_model_agrees_too():
-    from agent.llm.weights import builtin
+    from agent.llm.weights import smollm2
     from agent.settings import load
     from agent.training.parity import TOLERANCE
 
-    path = builtin(load().cache)
+    path = smollm2(load().cache)
     if "F16" not in path.name:
         pytest.skip("a quantised layout rounds more than the comparison is about")
     assert largest_difference(Llama(read(path)), path, [list(range(100, 160))]) < TOLERANCE

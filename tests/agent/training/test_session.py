@@ -13,7 +13,7 @@ from agent.ask import outdated, template_of
 from agent.errors import SetupError, UsageError
 from agent.llm.adapters import About, about, drop_learned, run_folder, write
 from agent.llm.connect import adapter_of
-from agent.llm.weights import sha256
+from agent.llm.files import sha256
 from agent.settings import Settings
 from agent.training import session
 from agent.training.learning import Recipe
@@ -90,7 +90,7 @@ def test_names_and_bases_that_are_none(tiny, settings):
         with pytest.raises(UsageError, match="too little history"):
             session.gathered(rapport, Order(("judging",), "judge"))
     with pytest.raises(UsageError, match="no model that an adapter"):
-        session.base_of("openai:gpt", settings)
+        session.base_of("openai:gpt")
 
 
 def test_a_prompt_that_changed_makes_an_adapter_stale():

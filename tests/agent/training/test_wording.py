@@ -24,7 +24,7 @@ def made(refused) -> Examples:
 
 
 def test_as_many_as_asked_for(made):
-    assert (len(made.training), len(made.held)) == (120, 40)
+    assert (len(made.training), len(made.watched), len(made.held)) == (120, 40, 40)
     assert {one.prompt for one in made.training} == {"persona", "reason"}
 
 
@@ -50,6 +50,12 @@ def test_what_is_held_back_comes_from_catalogues_of_its_own(made):
     held = {one.noun for one in domains() if one.held}
     assert {one.group for one in made.held} <= held
     assert not {one.group for one in made.training} & held
+
+
+def test_training_is_stopped_by_facts_that_it_never_shows(made):
+    shown = {repr(one.inputs) for one in made.training}
+    assert {one.group for one in made.watched} <= {one.noun for one in domains() if not one.held}
+    assert not [one for one in made.watched if repr(one.inputs) in shown]
 
 
 @pytest.mark.parametrize("name", ["persona", "reason", "feelings"])
