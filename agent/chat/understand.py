@@ -99,6 +99,34 @@ WANTS = re.compile(
     r"|another)\b|\btonight\b|今晚|现在",
     re.IGNORECASE,
 )
+REQUESTS = re.compile(
+    r"\b(?:recommend(?!ations?\b)\w*|suggest(?!ions?\b)\w*|looking for|search(?:ing)? for|(?:show|find|give|get|tell) me"
+    r"|in the mood|feel(?:ing)? like|(?:what|how) about|interested in|prefer|hoping for|could use|i(?:'d|d| would)"
+    r"(?: really| also)? (?:like|love|prefer)|(?:want|need|like|love|rather|care|try(?:ing)?) (?:to|a|an|some|something"
+    r"|anything)|(?:do|would|can|could|have) (?:you|u) (?:know|have|got|think of|find|help)|got any|(?:something|anything)"
+    r"|(?:movies?|films?|flicks?|books?|stories|ones?|shows?|things?) (?:that|where|about|with|when|like|set|in which))\b",
+    re.IGNORECASE,
+)
+"""What makes a clause with a subject a request: its words are searched with."""
+STATES = re.compile(
+    r"^[\W\ue000]*(?:(?:yes|yeah|yep|yea|no|nope|oh|ah|ooh|wow|well|ok|okay|true|right|sure|but|and|so|lol|haha+|hmm+|hi|hey"
+    r"|hello|also|then|actually|honestly|because|since|as|or|unless|although|though|if|when|while|maybe|now|just)\b"
+    r"[\s,.!\ue000]*)*"
+    r"(?:i|im|i'\w+|ive|ill|id|we|we'\w+|you|you'\w+|u|he|she|he's|she's|it|it's|its|that|that's|thats|this|they|they'\w+"
+    r"|those|these|there|there's|my|your|his|her|their|our|both|all of|some (?:\w+ )?are|everyone|everybody|nobody|who"
+    r"|what(?:'s|s| is| was| were| are| did| do| does| year| kind of day)|when|where|why|how|is|are|was|were|am|has|have|had"
+    r"|did|does|do|may|might|will|would|havent|haven't|hasn't|didn't|didnt|don't|dont|isn't|isnt|aren't|doesn't|doesnt|can't|wasn't|never|not sure|not (?:yet|really|a)|sounds?|looks?"
+    r"|seems?|glad|sorry|me|same|hope\w*|saw|seen|watched|loved|liked|hated|same here|\ue000+\s+(?:is|was|has|had))\b",
+    re.IGNORECASE,
+)
+"""Begins as somebody does who tells something."""
+POLITE = re.compile(
+    r"\b(?:thank(?:s|ing)?|thx|ty|bye|goodbye|(?:good|great) (?:night|evening|day|suggestions?|recommendations?|choices?"
+    r"|idea|talking|chatting)|nice (?:talking|chatting|meeting|day)|have an? (?:\w+ ){0,2}(?:day|night|evening|weekend|one"
+    r"|time)|see you|take care|how are you|how(?:'s| is) it going|appreciate|no problem|(?:you(?:'re| are)|ur) welcome|enjoy"
+    r" (?:it|them|your|the))\b",
+    re.IGNORECASE,
+)
 ANYTHING = re.compile(
     r"^\W*(?:anything|any|whatever|no preference|don'?t (?:care|mind|know)|doesn'?t matter|i'?m not sure"
     r"|not sure|you choose|up to you|随便|都行|都可以|无所谓)",
@@ -201,7 +229,8 @@ class Understand:
             said = judged(said, text, ask, language)
         tastes, rest = self._tastes(text, mentions)
         unclear = self._unclear(text, mentions, context, said)
-        heard = wishing.hear(rest, mentions, self.catalogue, self._reference(context, text, mentions))
+        reference = self._reference(context, text, mentions)
+        heard = wishing.hear(rest, mentions, self.catalogue, reference, quiet=statements(text, mentions))
         meant = self._meant(text, mentions, context, said)
         found = Understanding(
             intent="chat",
@@ -365,6 +394,15 @@ def pointed(text: str, shown: Sequence[str]) -> tuple[str, ...]:
     if not places and (COMPARE.search(text) or WHY.search(text) or MORE.search(text)):
         places = [int(digit) - 1 for digit in re.findall(r"(?<![\w.])(\d)(?![\w.])", text)]
     return tuple(dict.fromkeys(shown[place] for place in places if 0 <= place < len(shown)))
+
+
+def statements(text: str, mentions: Sequence[Mention]) -> list[tuple[int, int]]:
+    """Where a text tells something or is polite, and asks for nothing: "I have not seen that in a long time"."""
+    return [
+        (one.start, one.end)
+        for one in clauses(text, mentions)
+        if (STATES.match(one.text) or POLITE.search(one.text)) and not REQUESTS.search(one.text)
+    ]
 
 
 def language_of(text: str, default: Language = "en") -> Language:
