@@ -100,31 +100,34 @@ WANTS = re.compile(
     re.IGNORECASE,
 )
 REQUESTS = re.compile(
-    r"\b(?:recommend(?!ations?\b)\w*|suggest(?!ions?\b)\w*|looking for|search(?:ing)? for|(?:show|find|give|get|tell) me"
-    r"|in the mood|feel(?:ing)? like|(?:what|how) about|interested in|prefer|hoping for|could use|i(?:'d|d| would)"
-    r"(?: really| also)? (?:like|love|prefer)|(?:want|need|like|love|rather|care|try(?:ing)?) (?:to|a|an|some|something"
-    r"|anything)|(?:do|would|can|could|have) (?:you|u) (?:know|have|got|think of|find|help)|got any|(?:something|anything)"
-    r"|(?:movies?|films?|flicks?|books?|stories|ones?|shows?|things?) (?:that|where|about|with|when|like|set|in which))\b",
+    r"\b(?:recommend(?!ations?\b)\w*|suggest(?!ions?\b)\w*|looking for|search(?:ing)? for"
+    r"|(?:show|find|give|get|tell) me|in the mood|feel(?:ing)? like|(?:what|how) about|interested in|prefer|hoping for"
+    r"|could use|i(?:'d|d| would)(?: really| also)? (?:like|love|prefer)"
+    r"|(?:want|need|like|love|rather|care|try(?:ing)?) (?:to|a|an|some|something|anything)"
+    r"|(?:do|would|can|could|have) (?:you|u) (?:know|have|got|think of|find|help)|got any|(?:something|anything)"
+    r"|(?:movies?|films?|flicks?|books?|stories|ones?|shows?|things?)"
+    r" (?:that|where|about|with|when|like|set|in which))\b",
     re.IGNORECASE,
 )
 """What makes a clause with a subject a request: its words are searched with."""
 STATES = re.compile(
-    r"^[\W\ue000]*(?:(?:yes|yeah|yep|yea|no|nope|oh|ah|ooh|wow|well|ok|okay|true|right|sure|but|and|so|lol|haha+|hmm+|hi|hey"
-    r"|hello|also|then|actually|honestly|because|since|as|or|unless|although|though|if|when|while|maybe|now|just)\b"
-    r"[\s,.!\ue000]*)*"
-    r"(?:i|im|i'\w+|ive|ill|id|we|we'\w+|you|you'\w+|u|he|she|he's|she's|it|it's|its|that|that's|thats|this|they|they'\w+"
-    r"|those|these|there|there's|my|your|his|her|their|our|both|all of|some (?:\w+ )?are|everyone|everybody|nobody|who"
-    r"|what(?:'s|s| is| was| were| are| did| do| does| year| kind of day)|when|where|why|how|is|are|was|were|am|has|have|had"
-    r"|did|does|do|may|might|will|would|havent|haven't|hasn't|didn't|didnt|don't|dont|isn't|isnt|aren't|doesn't|doesnt|can't|wasn't|never|not sure|not (?:yet|really|a)|sounds?|looks?"
-    r"|seems?|glad|sorry|me|same|hope\w*|saw|seen|watched|loved|liked|hated|same here|\ue000+\s+(?:is|was|has|had))\b",
+    r"^[\W\ue000]*(?:(?:yes|yeah|yep|yea|no|nope|oh|ah|ooh|wow|well|ok|okay|true|right|sure|but|and|so|lol|haha+"
+    r"|hmm+|hi|hey|hello|also|then|actually|honestly|because|since|as|or|unless|although|though|if|when|while|maybe|now"
+    r"|just)\b[\s,.!\ue000]*)*"
+    r"(?:i|im|i'\w+|ive|ill|id|we|we'\w+|you|you'\w+|u|he|she|he's|she's|it|it's|its|that|that's|thats|this|they"
+    r"|they'\w+|those|these|there|there's|my|your|his|her|their|our|both|all of|some (?:\w+ )?are|everyone|everybody"
+    r"|nobody|who|what(?:'s|s| is| was| were| are| did| do| does| year| kind of day)|when|where|why|how|is|are|was|were"
+    r"|am|has|have|had|did|does|do|may|might|will|would|havent|haven't|hasn't|didn't|didnt|don't|dont|isn't|isnt|aren't"
+    r"|doesn't|doesnt|can't|wasn't|never|not sure|not (?:yet|really|a)|sounds?|looks?|seems?|glad|sorry|me|same|hope\w*"
+    r"|saw|seen|watched|loved|liked|hated|\ue000+\s+(?:is|was|has|had))\b",
     re.IGNORECASE,
 )
 """Begins as somebody does who tells something."""
 POLITE = re.compile(
-    r"\b(?:thank(?:s|ing)?|thx|ty|bye|goodbye|(?:good|great) (?:night|evening|day|suggestions?|recommendations?|choices?"
-    r"|idea|talking|chatting)|nice (?:talking|chatting|meeting|day)|have an? (?:\w+ ){0,2}(?:day|night|evening|weekend|one"
-    r"|time)|see you|take care|how are you|how(?:'s| is) it going|appreciate|no problem|(?:you(?:'re| are)|ur) welcome|enjoy"
-    r" (?:it|them|your|the))\b",
+    r"\b(?:thank(?:s|ing)?|thx|ty|bye|goodbye|nice (?:talking|chatting|meeting|day)|see you|take care|how are you"
+    r"|(?:good|great) (?:night|evening|day|suggestions?|recommendations?|choices?|idea|talking|chatting)"
+    r"|have an? (?:\w+ ){0,2}(?:day|night|evening|weekend|one|time)|how(?:'s| is) it going|appreciate|no problem"
+    r"|(?:you(?:'re| are)|ur) welcome|enjoy (?:it|them|your|the))\b",
     re.IGNORECASE,
 )
 ANYTHING = re.compile(

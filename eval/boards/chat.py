@@ -1,8 +1,8 @@
-"""Board D through the product: a real seeker's messages go to Rapport's conversation; does it bring what they came to like?
+"""Board D through the product: what real seekers say goes to Rapport's conversation; does it bring what they like?
 
-A case is a dialogue. A system is shown the seeker's messages and nothing that the human recommender said; which film was
-recommended in which turn, and which ones the seeker liked, the scorer alone knows. What Rapport knows of others is what
-the dialogues of the other folds say, imported as the events of other people.
+A case is a dialogue. A system is shown the seeker's messages and nothing that the human recommender said; which film
+was recommended in which turn, and which ones the seeker liked, the scorer alone knows. What Rapport knows of others is
+what the dialogues of the other folds say, imported as the events of other people.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ def opened(data: Path) -> Iterator[Board]:
             "board-d-chat",
             1,
             "D through the chat. What a real seeker's messages bring in Rapport's own conversation",
-            "the seeker's messages of 1,000 dialogues, one by one, the recommender's left out; 6,576 films; targets named "
-            "before, or that the seeker's words give away, left out; micro-averaged, bootstrap over dialogues",
+            "the seeker's messages of 1,000 dialogues, one by one, the recommender's left out; 6,576 films; targets"
+            " named before, or that the seeker's words give away, left out; micro-averaged, bootstrap over dialogues",
             tuple(f"{FOLDER}/{one}" for one in (FILMS, DIALOGUES, TURNS)),
             partial(load, homes=homes),
         )
@@ -154,9 +154,7 @@ class Homes:
         return rapport
 
     def _settings(self, fold: int) -> Settings:
-        return Settings(
-            home=self._scratch / f"home-{fold}", llm="none", domain="film", embedder=settings_of().embedder
-        )
+        return Settings(home=self._scratch / f"home-{fold}", llm="none", domain="film", embedder=settings_of().embedder)
 
 
 def slug(settings: Settings) -> str:
@@ -277,9 +275,9 @@ def load(data: Path, homes: Homes) -> list[Part]:
             {
                 "dialogues": (len(rows), 1000),
                 "films with distinct names": (len(films.names), 6576),
-                "films recommended after a message of the seeker": (sum(len(one.turns) for one in aims.values()), 0),
-                "films liked later": (sum(len(one.liked) for one in aims.values()), 0),
-                "targets given away by the seeker's words, left out": (leaks, 0),
+                "films recommended after a message of the seeker": (sum(len(one.turns) for one in aims.values()), 3294),
+                "films liked later": (sum(len(one.liked) for one in aims.values()), 2713),
+                "targets given away by the seeker's words, left out": (leaks, 47),
             },
             (
                 Bar(OURS, "films outside the catalogue", 0),
@@ -326,7 +324,9 @@ def turn_targets(
     found = []
     for turn in turns:
         after = said_before(row, turn["turn_id"])
-        named = frozenset(place_of[" ".join(one.split())] for one in turn["entity"] if " ".join(one.split()) in place_of)
+        named = frozenset(
+            place_of[" ".join(one.split())] for one in turn["entity"] if " ".join(one.split()) in place_of
+        )
         films = [place_of[" ".join(one.split())] for one in turn["rec"]]
         found += [Target(after, film, named) for film in films if film not in named and after]
     return tuple(found)
