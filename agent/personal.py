@@ -1,4 +1,4 @@
-"""What one person can ask and say through a tool: the same six things for MCP and LangChain, as plain JSON values.
+"""What one person can ask and say through a tool: the same things for MCP and LangChain, as plain JSON values.
 
 The person is bound when it is made, and no method takes another: whoever calls the tools, a model included, cannot ask
 or speak in another name.
@@ -27,6 +27,11 @@ class Personal:
 
     rapport: Rapport
     user: str
+
+    def chat(self, message: str, conversation: str = "tools", n: int = 5) -> dict[str, Any]:
+        """One turn of this person's conversation: words, items with reasons, perhaps a question, what was understood
+        and written down, and the wishes in force. A conversation begins with its first message."""
+        return shapes.reply(self.rapport.chat.reply(self.user, conversation, message, n=n))
 
     def recommend(self, words: str = "", n: int = 5, where: Sequence[str] = ()) -> dict[str, Any]:
         """Items for this person, best first, each with a true reason; also for somebody who is new."""

@@ -100,6 +100,8 @@ class Rapport:
         self._given_embedder = embedder
         self._borrowed: frozenset[str] = frozenset()
         self._unusable = ""
+        self.on_late: Callable[[str], None] = lambda user: None
+        """Is told of somebody for whose profile the model was too late; `profiler.again` writes it anew."""
         # Held while a part is made: two threads must not open the index or load the model twice.
         self._making = RLock()
 
@@ -349,8 +351,17 @@ class Rapport:
     @part
     def profiler(self) -> Profiler:
         return Profiler(
-            self.store, self.llm, self.background.population, self.domain, self.settings.language, self._near
+            self.store,
+            self.llm,
+            self.background.population,
+            self.domain,
+            self.settings.language,
+            self._near,
+            self._late,
         )
+
+    def _late(self, user: str) -> None:
+        self.on_late(user)
 
     @part
     def recommender(self) -> Recommender:

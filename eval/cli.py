@@ -125,6 +125,18 @@ def _board(name: str) -> Callable[[On], dict[str, Any]]:
     return run
 
 
+def _talk(on: On) -> dict[str, Any]:
+    from eval.boards.chat import opened
+    from eval.runner import Run
+    from eval.runner import run as measured
+
+    if on.data is None:
+        raise UsageError("board-d-chat runs on the data folder: name it with --data")
+    settings = load(home=on.home, llm=on.llm or "none")
+    with open_rapport(settings=settings) as rapport, opened(on.data) as board:
+        return measured(board, Run(on.data, on.kept, rapport.llm, on.limit))
+
+
 def _board_table(result: dict[str, Any]) -> str:
     from eval.report import markdown_of
 
@@ -175,6 +187,11 @@ TASKS = {
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
     "replay": Task("what other ways to explore would have earned, from the log of the home", _replay),
+    "board-d-chat": Task(
+        "what a real seeker's messages bring in the conversation itself; needs --data; --limit = dialogues",
+        _talk,
+        _board_table,
+    ),
     "redial": Task(
         "are titles found and opinions understood in real dialogues? needs --data; --users = dialogues",
         _redial,

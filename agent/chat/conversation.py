@@ -317,7 +317,7 @@ class Chat:
         elif isinstance(part, Cards):
             body.cards = [card(one) for one in part.items]
         elif isinstance(part, Question):
-            body.asked = part.slot
+            body.asked, body.question, body.options = part.slot, part.text, list(part.options)
 
     # what is learned
 

@@ -320,7 +320,9 @@ ABLE = re.compile(
     r"\b(?:who are you|what are you|what can you|help|are you (?:a|an))\b|你是谁|帮助|能做什么", re.IGNORECASE
 )
 HELLO = re.compile(
-    r"^\W*(?:hi+|hello+|hey+|howdy|greetings|good (?:morning|evening|afternoon|day)|how are you|你好|您好|嗨)",
+    r"^\W*(?:hi+|hello+|hey+|howdy|greetings|good (?:morning|evening|afternoon|day)|你好|您好|嗨)"
+    r"|\b(?:how are you|how(?:'s| is) it going|i(?:'m| am|m) (?:good|fine|great|well|ok(?:ay)?|doing \w+))\b"
+    r"|^\W*good,? (?:and )?(?:you|u|yourself)\b",
     re.IGNORECASE,
 )
 

@@ -63,6 +63,10 @@ class Body(BaseModel):
     focus: list[str] = []
     asked: str = ""
     """The slot of the question that was asked, e.g. "category"."""
+    question: str = ""
+    """Its words."""
+    options: list[str] = []
+    """What could be sent back as it stands."""
     choices: list[str] = []
     """Items of which one was meant: the next message may say which."""
     opinion: str = ""

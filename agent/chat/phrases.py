@@ -123,6 +123,7 @@ def origin(sources: Sequence[Source], titles: Mapping[str, str], language: Langu
         words = {
             "recent": (f"what lies near {name}, which you liked", f"您喜欢的{name}附近"),
             "like": (f"what lies near {name}", f"与{name}相近"),
+            "alongside": (f"people who liked {name}", f"喜欢{name}的人"),
             "tag": (f"your interest in {value}", f"您对{value}的兴趣"),
             "explore": (f"a guess: {value}", f"一个猜测：{value}"),
             "words": ("the words of your request", "您的描述"),

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rapidfuzz.distance import OSA
+
 from agent.chat.titles import Mention, lexicon
 from agent.features import STOPWORDS, creators, number
 from agent.labels import CATEGORIES_ZH, LANGUAGES, LANGUAGES_ZH, label, listing, title
@@ -28,6 +30,9 @@ FAMILIAR, SURPRISING = 0.0, 0.9
 FULL_NAME = 2
 """Words of a maker's name from which on it is recognised anywhere, and not only behind "by"."""
 
+LEAST_SLIPPED = 6
+"""Letters of a kind's name from which on a slip in it is forgiven; shorter ones are too near to other words."""
+ROM_COM = re.compile(r"rom[- ]?coms?\b", re.IGNORECASE)
 LENGTHS = ("minutes", "runtime", "duration", "length")
 """What catalogues call the field that says how many minutes an item takes."""
 
@@ -39,7 +44,21 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "sci-fi": ("sci-fi", "sci fi", "scifi", "science-fiction", "science fiction", "sf", "space opera", "科幻"),
     "horror": ("horror", "horrors", "scary", "spooky", "creepy", "恐怖", "吓人"),
     "comedy": ("comedy", "comedies", "funny", "comedic", "喜剧", "搞笑"),
-    "romance": ("romance", "romances", "romantic", "love story", "love stories", "爱情", "浪漫"),
+    "romance": (
+        "romance",
+        "romances",
+        "romantic",
+        "love story",
+        "love stories",
+        "rom com",
+        "rom coms",
+        "rom-com",
+        "rom-coms",
+        "romcom",
+        "romcoms",
+        "爱情",
+        "浪漫",
+    ),
     "thriller": ("thriller", "thrillers", "suspense", "suspenseful", "惊悚"),
     "animation": ("animation", "animations", "animated", "cartoon", "cartoons", "动画", "卡通"),
     "documentary": ("documentary", "documentaries", "纪录片", "纪录"),
@@ -143,10 +162,16 @@ NEWER = re.compile(
     re.IGNORECASE,
 )
 OLDER = re.compile(
-    r"\b(?:older(?! than)|(?<!year )(?<!years )(?<!year-)old|vintage|classics?|golden age"
+    r"\b(?:older(?! than)|(?<!year )(?<!years )(?<!year-)old|vintage|classics?(?! (?:is|are|was|were)\b)|golden age"
     r"|old[- ]?(?:school|fashioned))\b|老一点|老片|经典|老电影",
     re.IGNORECASE,
 )
+PRAISED = re.compile(
+    r"\b(?:is|was|are|were|'s|thats|its|such|mine|favou?rite|of (?:the|my))\s+(?:an?\s+|the\s+|my\s+)?(?:\w+\s+)?"
+    r"classics?$|\b(?:total|true|real|absolute|instant|such an?) classics?$",
+    re.IGNORECASE,
+)
+"""Says how good something is, not how old it should be: "that is a true classic"."""
 CHEAPER = re.compile(r"\b(?:cheaper(?! than)|cheap|less expensive|budget|affordable)\b|便宜", re.IGNORECASE)
 SURPRISE = re.compile(
     r"\b(?:surpris\w*|something (?:completely |totally |very "
@@ -199,7 +224,12 @@ LEAD = re.compile(
     r"|nice|best|maybe|perhaps|just|only"
     r"|about|kind|sort|type|stuff|things?|genre|know|think|try|should|might|next|again|instead|than|as|if"
     r"|because|did|second|third|first|saw|like|hours?|minutes?|thanks|thank|out|up|let|lets|let's|how|got"
-    r"|where|who|when|whats|what's|i'm|im|i'd|id|don't|dont|doesn't|set|rather)\b",
+    r"|where|who|when|whats|what's|i'm|im|i'd|id|don't|dont|doesn't|set|rather"
+    r"|o+h*|a+h|h*m+|u+m+|lol|haha+|hell|yeah?|yep|nope|nah|wow|awesome|sweet|cool|was|were|been|had|havent|haven't|isn't"
+    r"|aren't|doesnt|didn't|didnt|isnt|ive|ill|wanna|gonna|though|totally|kinda|definitely|absolutely|honestly|mostly"
+    r"|along|lines?|interested|interesting|starring|stars|favou?rites?|personal|either|both|open|help|hear|heard|hearing"
+    r"|check|checked|couple|sorts?|into|yet|ideas?|recommend?ations?|reccomend\w*|recom?end\w*|guess|say|said|agree|mind"
+    r"|preferably|basically|usually|involving|involves?|guys?|guess|u|ur|ya)\b",
     re.IGNORECASE,
 )
 LEAD_ZH = re.compile(
@@ -280,6 +310,10 @@ class Catalogue:
         held = self.quantiles.get(name)
         return None if held is None else held[round(share * (len(held) - 1))]
 
+    def category(self, name: str) -> str:
+        """A category as the catalogue writes it; "" where there is none of that name."""
+        return next((one for one in self.categories if one.casefold() == name), "")
+
     @property
     def length(self) -> str:
         """The field that says how long an item takes; "" where there is none."""
@@ -309,10 +343,11 @@ def hear(
     reference: Sequence[Item] = (),
     *,
     own_words: bool = True,
+    quiet: Sequence[tuple[int, int]] = (),
 ) -> Heard:
     """The wishes in `text`. `reference`: what "shorter" and "newer" are held against, e.g. the items just shown.
 
-    `own_words`: whether words that are no filter are searched with.
+    `own_words`: whether words that are no filter are searched with; those between the places of `quiet` never are.
     """
     blank = list(text)
     for one in mentions:
@@ -330,6 +365,8 @@ def hear(
     )
     for step in steps:
         step(reading, reference)
+    for start, end in quiet:
+        reading.take(start, end)
     if own_words and (words := _own_words(reading.text)):
         reading.wishes.append(Wish("words", words=words))
     return Heard(tuple(reading.wishes), tuple(dict.fromkeys(reading.notes)))
@@ -471,6 +508,8 @@ def _categories(reading: Reading, _: Sequence[Item]) -> None:
                 start = before.start()
         elif not either:
             reading.want(f"category:{name}", Condition("categories", "has", name))
+            if ROM_COM.match(reading.text[start:end]) and (comedy := reading.catalogue.category("comedy")):
+                reading.want(f"category:{comedy}", Condition("categories", "has", comedy))
         else:
             continue
         reading.take(start, end)
@@ -498,7 +537,21 @@ def _category_words(reading: Reading) -> list[tuple[int, int, str]]:
             if not any(start < match.end() and match.start() < end for start, end in taken):
                 taken.append(match.span())
                 found.append((*match.span(), spellings[spelled]))
+    found += [
+        (match.start(), match.end(), spellings[meant])
+        for match in re.finditer(r"[a-z]{5,}", lower)
+        if not any(start < match.end() and match.start() < end for start, end in taken)
+        and (meant := misspelt(match[0], spellings))
+    ]
     return sorted(found)
+
+
+def misspelt(word: str, spellings: Iterable[str]) -> str:
+    """The one of `spellings` that a word is with one slip, "" for none: "horroe", "commedy"."""
+    if word in lexicon().everyday:
+        return ""
+    near = (one for one in spellings if len(one) >= LEAST_SLIPPED and one[0] == word[0])
+    return next((one for one in near if OSA.distance(word, one, score_cutoff=1) <= 1), "")
 
 
 def _familiar(reading: Reading, _: Sequence[Item]) -> None:
@@ -524,7 +577,7 @@ def _relative(reading: Reading, reference: Sequence[Item]) -> None:
     )
     for pattern, name, op, share in than:
         match = pattern.search(reading.text)
-        if not match:
+        if not match or (pattern is OLDER and PRAISED.search(reading.text[: match.start()] + match[0])):
             continue
         reading.take(*match.span())
         if catalogue.fields.get(name) != "number":

@@ -56,6 +56,15 @@ CLAUSE = re.compile(
     r"|(?:但是|不过|但|而|却)",
     re.IGNORECASE,
 )
+SHORTEST_STEM = 3
+ES = re.compile(r"(?:s|x|z|ch|sh|o)es$")
+"""Words that take "es" and not "s"."""
+NAMED = re.compile(
+    r"\b(?:i am|i['’]m|my name is|call me)\s+(?!(?:sorry|glad|happy|sure|afraid|here|not|done|back|ready|able)\b)"
+    r"[^\W\d_]+\s*[,.!?]?\s*$",
+    re.IGNORECASE,
+)
+"""Somebody is given a name, which may be an everyday word: "I am will"."""
 ONLY = re.compile(r"\bnot (?:only|just)\b|\bnothing but\b|\bno less than\b|不妨|不仅|不只|不但", re.IGNORECASE)
 """Looks like a negation and is none."""
 AGAINST = re.compile(
@@ -346,6 +355,8 @@ class Spoken:
             problems.append("does not end like a sentence")
         if ECHO.search(self.text):
             problems.append("repeats the question")
+        if any(NAMED.search(sentence) for sentence in self.sentences()):
+            problems.append("gives somebody a name")
         if PRAISE.search(self.text):
             problems.append("says how good something is")
         return problems
@@ -579,7 +590,11 @@ def of_domain(language: Language, nouns: Iterable[str]) -> frozenset[str]:
 def known(word: str, allowed: frozenset[str] | set[str]) -> bool:
     """Whether a word or its singular may be said."""
     word = word.lower().replace("’", "'")
-    forms = {word, word.removesuffix("'s"), word.removesuffix("s"), word.removesuffix("es"), word + "s"}
+    forms = {word, word.removesuffix("'s"), word + "s"}
+    stem = word.removesuffix("s")
+    # "Ines" is not the plural of "in".
+    forms |= {stem} if len(stem) >= SHORTEST_STEM else set()
+    forms |= {word[:-2]} if ES.search(word) else set()
     return bool((forms - {""}) & allowed)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from agent.ask import Ask
-from agent.errors import UnknownUser
+from agent.errors import TimedOut, UnknownUser
 from agent.features import Population
 from agent.history.store import Store
 from agent.llm.base import LLM
@@ -43,6 +43,8 @@ class Profiler:
     language: Language = "en"
     """For people who write nothing themselves."""
     near: Neighbours = no_neighbours
+    late: Callable[[str], None] = lambda user: None
+    """Is told of somebody whose profile shows that the model was too late for it: see `again`."""
 
     def __call__(self, user: str, *, rebuild: bool = False) -> Profile:
         """The profile as of the last event: the kept one if nothing happened since, else updated and kept.
@@ -59,10 +61,28 @@ class Profiler:
             kept = None
             rebuild = True
         tally = None if rebuild else self._tally(user)
-        if kept and tally and self.store.profile_seq(user) == seq and tally.edits == digest(edits):
-            return kept
-        # Without what was counted there is nothing to add to: all is read again.
-        return self._build(user, seq, tally or Tally(), edits, kept if tally else None)
+        if not (kept and tally and self.store.profile_seq(user) == seq and tally.edits == digest(edits)):
+            # Without what was counted there is nothing to add to: all is read again.
+            kept, tally = self._build(user, seq, tally or Tally(), edits, kept if tally else None)
+            self.store.save_profile(kept, tally.seq, tally.model_dump_json())
+        if was_late(kept):
+            self.late(user)
+        return kept
+
+    def again(self, user: str) -> bool:
+        """Build the profile anew where the model was too late for the kept one; says whether the new one is kept.
+
+        It is not where the model was late again, and where anything happened to the person meanwhile: whoever saw that
+        has built another one.
+        """
+        kept, before = self.store.profile(user), self.store.stamp(user)
+        if kept is None or not was_late(kept):
+            return False
+        profile, tally = self._build(user, self.store.last_seq(user), Tally(), self.store.edits(user), kept=None)
+        if was_late(profile) or self.store.stamp(user) != before:
+            return False
+        self.store.save_profile(profile, tally.seq, tally.model_dump_json())
+        return True
 
     def as_if(self, kept: Profile, edits: Sequence[TagEdit]) -> Profile:
         """What would become of a profile with `edits` for all that the person said; kept nowhere, no model is asked.
@@ -91,7 +111,9 @@ class Profiler:
         body = self.store.tally(user)
         return Tally.model_validate_json(body) if body else None
 
-    def _build(self, user: str, seq: int, tally: Tally, edits: Sequence[TagEdit], kept: Profile | None) -> Profile:
+    def _build(
+        self, user: str, seq: int, tally: Tally, edits: Sequence[TagEdit], kept: Profile | None
+    ) -> tuple[Profile, Tally]:
         ask = Ask(self.llm, self.store.log_call, user)
         events = sorted(self.store.events_after(user, tally.seq, seq), key=when)
         letters, chinese = reading.letters_of(events)
@@ -150,8 +172,7 @@ class Profiler:
                 notes=notes_of(read_parts, named, persona),
             ),
         )
-        self.store.save_profile(profile, tally.seq, tally.model_dump_json())
-        return profile
+        return profile, tally
 
     def _receipts(self, user: str, tags: Sequence[Tag]) -> dict:
         wanted = {receipt.event for tag in tags for receipt in tag.receipts}
@@ -160,6 +181,11 @@ class Profiler:
     def _last_version(self, user: str) -> int:
         known = self.store.profile(user)
         return known.version if known else 0
+
+
+def was_late(profile: Profile) -> bool:
+    """Whether the model did not answer in time while this was written, so that rules and templates did its part."""
+    return any(TimedOut.__name__ in note for note in profile.provenance.notes)
 
 
 def when(event: Event) -> float:

@@ -36,6 +36,8 @@ KNOWN_HALF = 2
 """An item counts as under-shown outside the first 1/KNOWN_HALF of the popularity list."""
 COLLABORATIVE = "collaborative"
 """What the votes of everybody's histories are called; "collaborative:<id>" names the own item they rest on most."""
+ALONGSIDE = "alongside"
+"""What everybody's histories say beside an item that was asked for; "alongside:<id>" names it."""
 OTHERS_SCAN = 2000
 """How far down the collaborative list is looked for items that match a filter."""
 LIKED = 0.4
@@ -62,6 +64,10 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     """Weight of the features that an item shares with likes and dislikes. 0.5 costs nothing on MovieLens, 1 does."""
     words: float = 4.0
     """Weight of the request's own words: more than all that is known about the person together."""
+    alongside: float = 16.0
+    """Weight, all together, of what goes together in everybody's histories with the items that the answer should be
+    close to: by "like X" people mean what others like who like X, more than a story that sounds the same. ReDial, 50
+    dialogues: recall@50 .169, .181, .194, .206 at 0, 4, 8, 16."""
     popular: float = 1.0
     """Weight of popularity among what the questions found; up to three times that for a person with hardly any history.
 
@@ -235,6 +241,7 @@ class Retrieve:
             if not ballots and len(head) < query.n:
                 near = [Probe("near-popular", 1.0, item=id) for id in self.popular[:5]]
                 ballots = self._ask(near, where, seen, depth)
+        ballots = [*ballots, *self._alongside(query, seen)]
         popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
         exploring = [one for one in ballots if one.retriever.startswith(EXPLORE)]
         if query.surprise and not (query.words or query.like):
@@ -343,6 +350,15 @@ class Retrieve:
             if len(found) >= most:
                 break
         return found[:most]
+
+    def _alongside(self, query: Query, seen: set[str]) -> list[Ballot]:
+        """For each item that the answer should be close to, what goes together with it in everybody's histories."""
+        if not (self.others and self.crowd and query.like):
+            return []
+        weight, others = self.config.alongside * self.crowd / len(query.like), self.others
+        asked = [(id, others([Event(0, query.user, id, "like")])) for id in query.like]
+        heard = [(id, self._heard(voice, query.where, seen)) for id, voice in asked]
+        return [Ballot(f"{ALONGSIDE}:{id}", weight, hits) for id, hits in heard if hits]
 
     def _collaborative(self, found: Gathered) -> list[Ballot]:
         """The vote of everybody's histories; none where it is unheard."""

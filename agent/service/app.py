@@ -54,7 +54,7 @@ def build(rapport: Rapport, config: Config, metrics: Metrics | None = None) -> F
                 looking.cancel()
                 with suppress(asyncio.CancelledError):
                     await looking
-                await asyncio.to_thread(desk.pool.stop)
+                await asyncio.to_thread(desk.stop)
 
     app = FastAPI(
         title="Rapport",

@@ -20,6 +20,7 @@ from agent.privacy.erasure import Proof
 from agent.recommend.catalogue import document
 from agent.recommend.retrieve import index_errors
 from agent.service.config import Config
+from agent.service.later import Later
 from agent.service.people import People
 from agent.service.pool import Pool
 from agent.types import Item
@@ -46,6 +47,8 @@ class Desk:
         self.pool = Pool(config.threads, config.waiting, config.patience_s)
         self.people = People(config.patience_s / 2)
         self.keys = Keys(rapport.store)
+        self.later = Later(self._again)
+        rapport.on_late = self.later.ask
         self.replies = Replies(rapport.store)
         self._refreshing = threading.Lock()  # guards the two below
         self._outdated = False
@@ -69,8 +72,20 @@ class Desk:
 
     def forget(self, user: str) -> Proof:
         """Erase a person while nothing else about them is under way. Raises UnknownUser, StoreError, StoreBusy."""
+        self.later.drop(user)
         with self.people.erasing(user):
+            # Who came between the two may have put them in line again.
+            self.later.drop(user)
             return self.rapport.forget(user)
+
+    def stop(self) -> None:
+        """Give up everything that is under way; the threads have ended when this returns."""
+        self.later.stop()
+        self.pool.stop()
+
+    def _again(self, user: str) -> None:
+        with self.people.about(user):
+            self.rapport.profiler.again(user)
 
     def put_item(self, item: Item) -> tuple[Counts, str]:
         """Keep an item and index it; says what became of it, and why it is not in the index ("" when it is)."""

@@ -46,11 +46,12 @@ class Frame:
         id = id if GIVEN_ID.fullmatch(id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = id
         started = time.perf_counter()
-        answer = _Answer(send, id)
+        answer = _Answer(send, id, scope["path"])
         try:
             if refused := self._refused(scope["method"], headers):
                 status, kind, detail = refused
-                await problem.response(id, status, kind, detail)(scope, receive, answer.send)
+                refusal = problem.refusal(scope["path"], id, status, kind, detail)
+                await refusal(scope, receive, answer.send)
             else:
                 await self.app(scope, receive, answer.send)
         finally:
@@ -81,9 +82,10 @@ class Frame:
 class _Answer:
     """An answer on its way out."""
 
-    def __init__(self, send: Send, id: str) -> None:
+    def __init__(self, send: Send, id: str, path: str) -> None:
         self._send = send
         self._id = id
+        self._path = path
         self._replaced = False
         self.status = 0
 
@@ -94,7 +96,7 @@ class _Answer:
             self._replaced = self.status == 413 and headers.get("content-type", "").startswith("text/plain")
             if self._replaced:
                 # The limit on bodies answers before the application does.
-                instead = problem.response(self._id, 413, "too-much", problem.MEANING[413])
+                instead = problem.refusal(self._path, self._id, 413, "too-much", problem.MEANING[413])
                 self._body = instead.body
                 headers = MutableHeaders(raw=list(instead.raw_headers))
             headers["X-Request-ID"] = self._id

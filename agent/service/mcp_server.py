@@ -34,8 +34,9 @@ Ask = Callable[[Context[Any, Any], Callable[[Personal], Value]], Awaitable[Value
 """Has work done for the person of a session."""
 ABOUT = (
     "Recommendations for one person, each with a true reason. Use `recommend` for what they might like, `search` to "
-    "find an item's id by its title, `explain` for why, `profile` for what is believed about them. When they state a "
-    "taste, `remember` it; when they say that they liked, disliked or have seen something, give `feedback`. Recommend "
+    "find an item's id by its title, `explain` for why, `profile` for what is believed about them, `chat` to pass on "
+    "what they say in a conversation that remembers it. When they state a taste, `remember` it; when they say that "
+    "they liked, disliked or have seen something, give `feedback`. What `chat` was told needs neither. Recommend "
     "nothing that these tools did not return."
 )
 Words = Annotated[str, Field(max_length=2000, description="What is wanted, in the person's words.")]
@@ -59,6 +60,22 @@ def server(ask: Ask[Any]) -> MCPServer:
     ) -> dict[str, Any]:
         """Items for this person, best first, each with a reason and what it rests on."""
         return await told(ask, ctx, lambda one: one.recommend(words, n, where))
+
+    @made.tool()
+    async def chat(
+        ctx: Context[Any, Any],
+        message: Annotated[
+            str, Field(min_length=1, max_length=2000, description="What the person said, word for word.")
+        ],
+        conversation: Annotated[
+            str,
+            Field(min_length=1, max_length=200, description="The same name for as long as the conversation goes on."),
+        ] = "mcp",
+        n: Annotated[int, Field(ge=1, le=50)] = 5,
+    ) -> dict[str, Any]:
+        """One turn of a conversation: understands wishes, opinions, "more like 2", "why?", "forget that"; answers with
+        words, items with reasons, perhaps a question. What the person says about their taste is written down."""
+        return await told(ask, ctx, lambda one: one.chat(message, conversation, n))
 
     @made.tool()
     async def explain(ctx: Context[Any, Any], item: Id) -> dict[str, Any]:

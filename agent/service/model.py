@@ -31,6 +31,8 @@ class Patience:
     """time.monotonic() after which the model is not asked any more."""
     cancel: Cancel = field(default_factory=Cancel)
     """Set when nobody waits for the answer."""
+    background: bool = False
+    """Nobody waits in the first place: a model that runs here goes on only while nobody else asks it."""
 
     @property
     def left_s(self) -> float:
@@ -112,7 +114,7 @@ class Patient(Wrapped[LLM]):
         now = _PATIENCE.get()
         if now is None or not isinstance(self.llm, Isolated):
             return None
-        return Terms(timeout_s=max(0.05, now.left_s), cancel=now.cancel)
+        return Terms(now.background, max(0.05, now.left_s), now.cancel)
 
     @contextmanager
     def _asked(self, method: str) -> Iterator[list[tuple[int, int]]]:

@@ -1,4 +1,5 @@
-"""Errors as answers: the one table from the tree of agent.errors to HTTP, as problem+json (RFC 9457).
+"""Errors as answers: the one table from the tree of agent.errors to HTTP, as problem+json (RFC 9457), and in OpenAI's
+form where OpenAI's clients ask.
 
 What a caller sent is never repeated, and what nobody raised on purpose is not explained to strangers.
 """
@@ -68,6 +69,11 @@ MEANING = {
 }
 
 
+OPENAI = "/v1/"
+"""Whoever asks below this reads errors in OpenAI's form."""
+KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
 class Wrong(BaseModel):
     """One value that is wrong."""
 
@@ -84,6 +90,17 @@ class Problem(BaseModel):
     detail: str = Field(description="For people.")
     request_id: str = Field(description="Under this the log knows the request; also the X-Request-ID header.")
     errors: list[Wrong] = []
+
+
+class OpenAIErrorBody(BaseModel):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class OpenAIError(BaseModel):
+    error: OpenAIErrorBody
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -128,6 +145,22 @@ def response(
 ) -> Response:
     """A problem as an answer."""
     return JSONResponse(problem(request_id, status, kind, detail, wrong).model_dump(), status, headers, MEDIA)
+
+
+def openai_error(status: int, message: str, param: str | None = None) -> dict[str, Any]:
+    """An error as OpenAI's clients read it."""
+    kind = KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    code = "invalid_api_key" if status == 401 else None
+    return OpenAIError(error=OpenAIErrorBody(message=readable(message), type=kind, param=param, code=code)).model_dump()
+
+
+def refusal(
+    path: str, request_id: str, status: int, kind: str, detail: str, headers: dict[str, str] | None = None
+) -> Response:
+    """What no route answers, in the form that is read at `path`."""
+    if path.startswith(OPENAI):
+        return JSONResponse(openai_error(status, detail), status, headers)
+    return response(request_id, status, kind, detail, headers=headers)
 
 
 def of_raised(request_id: str, error: errors.RapportError) -> Problem:
@@ -182,9 +215,10 @@ def install(app: FastAPI) -> None:
     async def refused(request: Request, error: HTTPException) -> Response:
         kind = {404: "not-found", 405: "method-not-allowed", 413: "too-much"}.get(error.status_code, "refused")
         detail = MEANING.get(error.status_code, str(error.detail))
-        return response(id_of(request), error.status_code, kind, detail, headers=dict(error.headers or {}))
+        told = dict(error.headers or {})
+        return refusal(request.url.path, id_of(request), error.status_code, kind, detail, told)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
         log.error("%s failed", id_of(request), exc_info=error)
-        return response(id_of(request), 500, "unforeseen", MEANING[500])
+        return refusal(request.url.path, id_of(request), 500, "unforeseen", MEANING[500])

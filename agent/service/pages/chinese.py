@@ -86,6 +86,7 @@ WORDS: Mapping[str, str] = {
     "entered": "新",
     "s_recent": "与您喜欢的《{what}》相近",
     "s_like": "与您要求的《{what}》相近",
+    "s_alongside": "喜欢您要求的《{what}》的人",
     "s_tag": "您对{what}的兴趣",
     "s_explore": "一个猜测：{what}",
     "s_words": "您的描述",

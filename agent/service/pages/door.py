@@ -24,6 +24,7 @@ from agent.history.values import Unusable
 from agent.service import problem
 from agent.service.access import Principal
 from agent.service.frame import urlsplit_or_none
+from agent.service.pages.refusals import refusal
 from agent.service.pages.render import SPOKEN, Renderer, Words, preferred
 from agent.service.pages.session import COOKIE, LASTS_S, Seal, Session, begun
 from agent.service.pool import Gone
@@ -243,7 +244,7 @@ class PageRoute(APIRoute):
                 if status >= 500:
                     log.warning("%s %s: %s", problem.id_of(request), type(error).__name__, error)
                 # A sentence of ours about what was asked for; what broke inside is the operator's business.
-                return failed(request, status, str(error) if status == 422 else "")
+                return failed(request, status, said=str(error) if status == 422 else "")
             except HTTPException as error:
                 return failed(request, error.status_code)
             except RequestValidationError:
@@ -263,10 +264,11 @@ def to_sign_in(request: Request) -> Response:
     return RedirectResponse(f"/sign-in?to={quote(back, safe='')}" if request.method == "GET" else "/sign-in", 303)
 
 
-def failed(request: Request, status: int, detail: str = "") -> Response:
-    """What went wrong, as a page."""
+def failed(request: Request, status: int, said: str = "") -> Response:
+    """What went wrong, as a page. `said`: a sentence about what was asked for, as the core says it."""
     visitor = _without_asking(request)
     words = visitor.words
+    detail = refusal(said, words.language)
     known = status if words.has(f"e{status}") else 503 if status in (502, 504) else 422 if status < 500 else 500
     text = detail or (words(f"e{known}_text", problem.id_of(request)) if words.has(f"e{known}_text") else "")
     values = {"title": words(f"e{known}"), "text": problem.readable(text), "status": status}

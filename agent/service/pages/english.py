@@ -86,6 +86,7 @@ WORDS: Mapping[str, str] = {
     "entered": "new",
     "s_recent": "close to {what}, which you liked",
     "s_like": "close to {what}, which you asked for",
+    "s_alongside": "people who liked {what}, which you asked for",
     "s_tag": "your interest in {what}",
     "s_explore": "a guess: {what}",
     "s_words": "the words of your request",

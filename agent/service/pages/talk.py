@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from agent.chat.memory import Exchange
@@ -60,7 +60,12 @@ def turns(rapport: Rapport, user: str, conversation: str, words: Words) -> list[
             groups.append([one])
         else:
             groups[-1].append(one)
-    return [turn(rapport, user, group, words) for group in groups]
+    views = [turn(rapport, user, group, words) for group in groups]
+    # Only the last question waits for an answer, and not any more once a button was pressed.
+    last = groups[-1][-1].body if groups else None
+    if last and last.question:
+        views[-1] = replace(views[-1], question=Question(last.asked, last.question, tuple(last.options)))
+    return views
 
 
 def turn(rapport: Rapport, user: str, group: Sequence[Exchange], words: Words) -> TurnView:

@@ -28,7 +28,7 @@ from agent.llm.tokens import estimate_tokens
 from agent.service.access import talks_for
 from agent.service.desk import Desk
 from agent.service.pool import Gone
-from agent.service.problem import MEANING, WAIT_S, id_of, readable, status_of
+from agent.service.problem import MEANING, WAIT_S, OpenAIError, id_of, openai_error, readable, status_of
 from agent.service.requests import Do, Who
 from agent.service.schemas import Json, Text
 from agent.service.streaming import ALIVE, MEDIA, Sending, Stream, lively
@@ -37,7 +37,6 @@ log = logging.getLogger("rapport.service")
 MODEL = "rapport"
 CARDS = 5
 MOST_MESSAGES = 4000
-KINDS = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 LANGUAGES = {"en": "English", "zh": "Chinese"}
 
 
@@ -132,17 +131,6 @@ class CompletionOut(BaseModel):
     usage: Usage
 
 
-class OpenAIErrorBody(BaseModel):
-    message: str
-    type: str
-    param: str | None = None
-    code: str | None = None
-
-
-class OpenAIError(BaseModel):
-    error: OpenAIErrorBody
-
-
 class OpenAIRoute(APIRoute):
     """Errors in the form that OpenAI's clients read."""
 
@@ -158,7 +146,7 @@ class OpenAIRoute(APIRoute):
                 # Without the input, which may be what JSON or UTF-8 cannot carry.
                 first = error.errors()[0]
                 where = readable(".".join(str(part)[:80] for part in first["loc"] if part != "body"))
-                body = error_body(400, f"{where}: {readable(str(first['msg']))}", param=where or None)
+                body = openai_error(400, f"{where}: {readable(str(first['msg']))}", param=where or None)
                 return JSONResponse(body, 400)
 
         return handled
@@ -176,20 +164,13 @@ def failed(request: Request, error: RapportError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if status >= 500:
         log.warning("%s %s: %s", id_of(request), type(error).__name__, error)
-    return JSONResponse(error_body(status, str(error)), status, headers)
-
-
-def error_body(status: int, message: str, param: str | None = None) -> Json:
-    kind = KINDS.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    code = "invalid_api_key" if status == 401 else None
-    return OpenAIError(error=OpenAIErrorBody(message=readable(message), type=kind, param=param, code=code)).model_dump()
+    return JSONResponse(openai_error(status, str(error)), status, headers)
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The error answers of a route here; what is refused before any route is a problem, as elsewhere."""
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    """The error answers of a route here."""
     every = (400, 401, 403, 413, 421, 429, 500, 503, 504, *statuses)
-    return {one: {"description": MEANING[one], "model": OpenAIError, "content": dict(problem)} for one in every}
+    return {one: {"description": MEANING[one], "model": OpenAIError} for one in every}
 
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
@@ -300,10 +281,10 @@ class Answering:
             # Nobody reads this.
             return
         except RapportError as error:
-            yield data(error_body(status_of(error), str(error)))
+            yield data(openai_error(status_of(error), str(error)))
         except Exception as error:
             log.error("%s failed", request_id, exc_info=error)
-            yield data(error_body(500, MEANING[500]))
+            yield data(openai_error(500, MEANING[500]))
 
     def _end(self, text: str, reason: str) -> list[bytes]:
         last = [self._chunk({}, reason)]

@@ -150,3 +150,54 @@ def test_a_sensitive_taste_is_not_written_down():
     films = [Item(f"f{n}", f"Film{n}", categories=("LGBT", "Drama")) for n in range(3)]
     understand = Understand(Titles(films), Catalogue.of(films))
     assert [one.name for one in understand("I love drama and lgbt films", NOTHING).tastes] == ["Drama"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yes I havent seen that one in a long time",
+        "thanks for the recomendations",
+        "hope you have a lovely day",
+        "that is a true clasic mine too",
+        "I was reminded of somebody when I was watching",
+        "Is it kid friendly?",
+        "what is it about?",
+        "im good how are you",
+    ],
+)
+def test_what_is_told_or_said_politely_is_not_searched_with(text):
+    found = UNDERSTAND(text, LIST)
+    assert not [one for one in found.wishes if one.words], found.wishes
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("I would love a film about robots and loneliness", "robots"),
+        ("I have a free evening. Something slow and quiet, set in space", "slow"),
+        ("a heist that goes wrong", "heist"),
+        ("I like movies where everything goes horribly wrong", "horribly"),
+        ("that was great, thanks. What about submarines?", "submarines"),
+    ],
+)
+def test_what_is_asked_for_is(text, words):
+    found = UNDERSTAND(text, NOTHING)
+    assert words in " ".join(one.words for one in found.wishes)
+    assert not {"free", "evening", "great", "thanks"} & set(" ".join(one.words for one in found.wishes).split())
+
+
+@pytest.mark.parametrize("text", ["a good horroe movie", "some horor please"])
+def test_a_kind_with_a_slip_is_that_kind(text):
+    assert [one.slot for one in UNDERSTAND(text, NOTHING).wishes] == ["category:Horror"]
+
+
+def test_a_rom_com_is_both():
+    slots = {one.slot for one in UNDERSTAND("a rom com for tonight", NOTHING).wishes}
+    assert slots == {"category:Romance", "category:Comedy"}
+
+
+@pytest.mark.parametrize(
+    ("text", "old"), [("some old classics", True), ("that is a classic", False), ("Total classic!", False)]
+)
+def test_a_classic_is_old_only_where_it_is_asked_for(text, old):
+    assert any(one.slot == "year<" for one in UNDERSTAND(text, NOTHING).wishes) == old

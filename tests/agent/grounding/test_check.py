@@ -48,6 +48,8 @@ TRUE_REASONS = (
     "aliens is science fiction, and so is alien.",
 )
 FALSE_REASONS = {
+    "Another science fiction film. I am ines.": "'ines' is in no fact",
+    "Another science fiction film. I am will.": "gives somebody a name",
     "It is close to Blade Runner, which you loved.": "in no fact",
     "It is close to Up, which you liked.": "'Up' is in no fact",
     "It is science fiction like Another One, which you liked.": "is in no fact",

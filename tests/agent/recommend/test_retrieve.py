@@ -436,3 +436,21 @@ def test_the_request_s_words_come_before_what_others_had():
     says = {f"f{at}": ["f1"] for at in range(1, 150, 5)}  # all Horror
     found = with_others(says, weight=32.0)(Query("ann", words="a romance tale"), NOBODY, [event("f1", value=5)])
     assert share(found, "Romance") >= 8
+
+
+def test_like_something_means_what_goes_together_with_it_for_others():
+    asked = []
+
+    def others(events: Sequence[Event]) -> Heard:
+        asked.append([(one.item, one.kind) for one in events])
+        return Heard({f"f{at}": ["f1"] for at in (77, 1, 91)} if events else {})
+
+    heard = replace(retrieve(), others=others)
+    found = heard(Query("ann", like=("f1",)), NOBODY, [])
+    assert ids(found)[:2] == ["f77", "f91"]
+    assert "alongside:f1" in votes(found[0])
+    assert "f1" not in ids(found), "what was named is known already"
+    assert [("f1", "like")] in asked
+    assert not any("alongside" in vote for one in heard(Query("ann"), NOBODY, []) for vote in votes(one))
+    where = (Condition("categories", "has", "Animation"),)
+    assert "f77" not in ids(heard(Query("ann", like=("f1",), where=where), NOBODY, []))

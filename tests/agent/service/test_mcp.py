@@ -15,7 +15,7 @@ from agent import sample
 from agent.service.mcp_server import for_one
 from agent.wiring import Rapport
 
-TOOLS = {"recommend", "explain", "search", "profile", "remember", "feedback"}
+TOOLS = {"recommend", "chat", "explain", "search", "profile", "remember", "feedback"}
 HEADERS = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
 
 
@@ -37,6 +37,23 @@ async def called(client: Client, tool: str, **given: Any) -> dict[str, Any]:
     assert not result.is_error, result.content
     assert result.structured_content is not None
     return result.structured_content
+
+
+def test_turns_of_one_conversation(rapport):
+    async def work(client: Client) -> None:
+        first = await called(client, "chat", message="a funny film, please", n=3)
+        assert len(first["items"]) == 3
+        assert all(one["reason"] for one in first["items"])
+        assert [one["key"] for one in first["wishes"]] == ["category:Comedy"]
+        then = await called(client, "chat", message="I did not like the second one")
+        assert [(one["kind"], one["key"]) for one in then["chips"]] == [("disliked", first["items"][1]["item"])]
+        elsewhere = await called(client, "chat", message="why 1?", conversation="another")
+        assert not elsewhere["items"]
+        assert then["conversation"] == "mcp"
+        assert (await client.call_tool("chat", {"message": " "})).is_error
+
+    talk(for_one(rapport, "mara"), work)
+    assert rapport.store.events("mara")[-1].text == "I did not like the second one"
 
 
 def test_a_conversation(rapport):

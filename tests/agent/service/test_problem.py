@@ -110,6 +110,40 @@ def test_a_body_that_is_too_large_is_a_problem_too(serve, chunked):
     assert said.headers["x-request-id"] == said.json()["request_id"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", "/v1/chat/completions", {}, 413),
+        ("GET", "/v1/models", {"Host": "evil.example"}, 421),
+        ("GET", "/v1/models", {"Origin": "http://evil.example"}, 403),
+        ("GET", "/v1/nothing", {}, 404),
+        ("DELETE", "/v1/models", {}, 405),
+    ],
+)
+def test_what_no_route_answers_has_openais_form_where_openais_clients_ask(serve, method, path, headers, status):
+    service = serve(body=1000)
+    body = b"x" * 1200 if status == 413 else None
+    said = service.client.request(method, path, content=body, headers=headers)
+    assert said.status_code == status
+    assert said.headers["content-type"] == "application/json"
+    assert set(said.json()) == {"error"}
+    assert said.json()["error"]["type"] == ("permission_error" if status == 403 else "invalid_request_error")
+    assert said.json()["error"]["message"]
+    assert said.headers["x-request-id"]
+
+
+def test_what_nobody_foresaw_has_it_too(service, monkeypatch):
+    def broken(*args, **named):
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(service.rapport.chat.memory.rows, "known", broken)
+    monkeypatch.setattr(type(service.rapport.chat), "reply", broken)
+    said = service.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a comedy"}], "user": "ann"})
+    assert said.status_code == 500
+    assert said.json()["error"]["type"] == "server_error"
+    assert "secret" not in said.text
+
+
 def test_what_was_sent_is_not_repeated(service):
     said = service.post("/api/events", {"user": "a", "item": "b", "kind": "my-secret", "value": "more-secret"})
     assert said.status_code == 422

@@ -13,12 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.ask import Ask
+from agent.chat.titles import Titles
 from agent.errors import SetupError
 from agent.llm.scripted import NoModel, Scripted
+from agent.types import Item
 from eval.board import Part
 from eval.boards import (
     BOARDS,
     board,
+    chat,
     conversation,
     explanation,
     formats,
@@ -180,6 +183,81 @@ def test_board_d_ranks_what_goes_together_first(tmp_path):
     )
     assert ours > popular
     assert found["counts"]["turns"] == {"found": 20, "expected": 2716}
+
+
+# D through the chat
+
+
+def spoken(folder: Path, planted: int) -> None:
+    """70 dialogues: "something like A", answered with B, where A and B go together; `planted`: what is recommended in
+    the first one, and what its seeker says they liked."""
+    film = {"genre": ["Drama"], "director": [], "writer": [], "star": []}
+    folder = folder / chat.FOLDER
+    folder.mkdir(parents=True)
+    names = [f"{WORDS[at % 5]}ville {WORDS[at // 5]}berg (2000)" for at in range(20)]
+    info = {str(at): {"name": name, "plot": "", **film} for at, name in enumerate(names)}
+    (folder / chat.FILMS).write_text(json.dumps(info))
+    dialogues, turns = [], []
+    for number in range(70):
+        first, second = number % 10, planted if number == 0 else number % 10 + 10
+        said = [
+            (1, "hi there"),
+            (2, "hello"),
+            (1, f"something like @{first}"),
+            (2, f"see @{second}"),
+            (1, "thank you, bye"),
+        ]
+        dialogues.append(
+            {
+                "conversationId": number,
+                "initiatorWorkerId": 1,
+                "movieMentions": {str(at): names[at] for at in (first, second)},
+                "initiatorQuestions": {str(at): {"liked": 1} for at in (first, second)},
+                "messages": [{"senderWorkerId": who, "text": text} for who, text in said],
+            }
+        )
+        turn = {"dialog_id": str(number), "turn_id": 3, "entity": [names[first]], "rec": [names[second]]}
+        turns.append(turn)
+    lines(folder / chat.DIALOGUES, dialogues)
+    lines(folder / chat.TURNS, turns)
+
+
+WORDS = ("Amber", "Birch", "Cedar", "Delta", "Ember")
+
+
+def test_the_chat_is_asked_what_the_seeker_said_and_brings_what_goes_with_it(tmp_path):
+    spoken(tmp_path, planted=10)
+    with chat.opened(tmp_path) as made:
+        (found,) = run(made, Run(tmp_path, tmp_path / "results", NoModel(), limit=3, draws=20))["parts"]
+    ours = found["systems"][chat.OURS]
+    assert ours["n"] == 3
+    figures = {name: value[0] for name, value in ours["metrics"].items()}
+    assert figures["turn R@10"] == figures["liked R@10"] == 1.0
+    assert figures["cards by the third message"] == 1.0
+    assert figures["films outside the catalogue"] == 0.0
+    assert found["counts"]["films liked later"]["found"] == 70
+
+
+def test_the_chat_says_the_same_whatever_is_recommended_in_the_end(tmp_path):
+    said = []
+    for name, planted in (("a", 10), ("b", 17)):
+        spoken(tmp_path / name, planted)
+        with chat.opened(tmp_path / name) as made:
+            (part,) = made.load(tmp_path / name)
+            systems = {one.name: one for one in part.systems}
+            baselines = [answers(part, one.name, part.cases[:1]) for one in part.systems if one.many]
+            one = systems[chat.OURS].one
+            assert one is not None
+            said.append((baselines, one(part.cases[0].shown, Ask(NoModel())).answer))
+    assert said[0] == said[1]
+
+
+def test_a_film_that_the_words_give_away_is_no_target():
+    films = [Item("1", "Heat (1995)"), Item("2", "It (2017)"), Item("3", "The Big Sleep (1946)")]
+    aliases = [chat.alias(one.title) for one in films]
+    talk = chat.Talk(0, ("I liked the big sleep", "and HEAT!"), ((), ()))
+    at_id = {one.id: at for at, one in enumerate(films)}
+    assert chat.given_away(talk, aliases, Titles(films), at_id) == (frozenset({2}), frozenset({0, 2}))
 
 
 # E

@@ -19,6 +19,7 @@ from agent.service import problem
 from agent.service.pages import lists, talk
 from agent.service.pages.cards import views
 from agent.service.pages.door import Member, PageRoute, Sent, Visitor
+from agent.service.pages.refusals import refusal
 from agent.service.pages.routes.for_you import apply
 from agent.service.pool import Gone
 from agent.service.requests import Do
@@ -108,7 +109,9 @@ async def sending(visitor: Visitor, stream: Stream[bytes], first: bytes | None) 
         # Nobody reads this.
         return
     except RapportError as error:
-        yield event("failed", text=problem.readable(str(error)))
+        words = visitor.words
+        said = refusal(str(error), words.language) if problem.status_of(error) == 422 else str(error)
+        yield event("failed", text=problem.readable(said or words("failed")))
     except Exception as error:
         log.error("%s failed", problem.id_of(visitor.request), exc_info=error)
         yield event("failed", text=visitor.words("failed"))

@@ -205,6 +205,26 @@ def test_a_question_is_answered_by_its_buttons(reader):
     assert any(shown(one["html"]) for one in answer)
 
 
+def test_a_question_that_waits_is_there_again_with_its_buttons(reader):
+    said = said_of(reader.enter("somebody").post("/chat", {"c": "k1", "text": "hello"}).text)
+    asked = next(one["html"] for one in said if 'class="question"' in one["html"])
+    options = re.findall(r'name="text" value="([^"]+)"', asked)
+    page = reader.get("/chat?c=k1").text
+    assert re.findall(r'name="text" value="([^"]+)"', page[page.index('class="question"') :])[: len(options)] == options
+    reader.post("/chat", {"c": "k1", "text": options[0]})
+    answered = reader.get("/chat?c=k1").text
+    earlier = answered[: answered.index(options[0])]
+    assert 'class="question"' not in earlier, "it was answered"
+
+
+def test_a_refusal_is_said_in_the_language_of_the_page(visit):
+    reader = visit("zh").enter("mara")
+    said = reader.post("/chat", {"c": "k", "text": " "})
+    assert (said.status_code, "消息是空的" in said.text) == (422, True)
+    for one in (said, reader.post("/chat", {"c": "k" * 201, "text": "x"})):
+        assert not re.search(r"[A-Za-z]{3,} [a-z]{2,} [a-z]{2,}", text(one.text)), text(one.text)
+
+
 def test_a_wish_is_dropped_where_it_is_shown(reader):
     reader.enter("mara").post("/chat", {"c": "k1", "text": "no horror please"})
     page = reader.get("/chat?c=k1").text
