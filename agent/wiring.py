@@ -373,7 +373,9 @@ class Rapport:
             retrieve=self._retrieve(),
             without=self._unusable,
             popular=self._popular,
-            explain=Explain(self._entries, self.background.stats, population, self.domain, self._people_with()),
+            explain=Explain(
+                self._entries, self.background.stats, population, self.domain, self._people_with(), self._vectors
+            ),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
         )

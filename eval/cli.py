@@ -161,6 +161,20 @@ def _fusion(on: On) -> dict[str, Any]:
     return run(on.data, on.home, on.users)
 
 
+def _cold(on: On) -> dict[str, Any]:
+    from eval.cold import run
+
+    if on.data is None:
+        raise UsageError("cold runs on the data folder: name it with --data")
+    return run(on.data, on.users)
+
+
+def _cold_table(result: dict[str, Any]) -> str:
+    from eval.cold import markdown
+
+    return markdown(result)
+
+
 def _replay(on: On) -> dict[str, Any]:
     from eval.replay import run
 
@@ -186,6 +200,7 @@ TASKS = {
     "fusion": Task(
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
+    "cold": Task("people of whom 0 to 10 events are known, and films without any; needs --data", _cold, _cold_table),
     "replay": Task("what other ways to explore would have earned, from the log of the home", _replay),
     "board-d-chat": Task(
         "what a real seeker's messages bring in the conversation itself; needs --data; --limit = dialogues",

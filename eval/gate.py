@@ -215,9 +215,14 @@ def run_on_home(home: Path | None, llm: str | None, users: int) -> dict[str, Any
 
 def profile_of(rapport: Rapport, user: str, shown: Sequence[Event]) -> Profile:
     """A profile from the shown events alone, with a template persona; nothing of it is kept."""
-    items = rapport.store.items({event.item for event in shown})
-    population = rapport.background.population
-    tally = add(Tally(), shown, items, population, {}, {}, 0)
+    items, population = rapport.store.items({event.item for event in shown}), rapport.background.population
+    tally = tally_of(rapport, shown)
     tags = tuple(tag_of(one, display(label(one.feature))) for one in evidence(tally, population))
     who = portrait(tags, tally, items, rapport.domain, "en")
     return Profile(user, tags, template(who), events=len(shown), as_of=tally.at)
+
+
+def tally_of(rapport: Rapport, shown: Sequence[Event]) -> Tally:
+    """What is counted about somebody of whom these events are known."""
+    items = rapport.store.items({event.item for event in shown})
+    return add(Tally(), shown, items, rapport.background.population, {}, {}, 0)

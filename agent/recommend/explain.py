@@ -12,10 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agent.ask import Ask, Reply
-from agent.errors import BadCompletion, LLMError
+from agent.errors import BadCompletion, LLMError, StoreError
 from agent.features import Described, Population, kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
@@ -55,6 +58,11 @@ def nobody(one: str, other: str) -> int:
     return 0
 
 
+def unplaced(ids: Sequence[str]) -> Mapping[str, NDArray[Any]]:
+    """Vectors of items, where there is no index."""
+    return {}
+
+
 class Popularity(Protocol):
     @property
     def positive(self) -> int: ...
@@ -73,11 +81,14 @@ class Case:
     """The latent interest (feature) that it is here for; "" for an observed one."""
     close: tuple[tuple[Item, Mark], ...]
     """Liked items of the person's history that the item is close to."""
-    together: tuple[Item, Mark, int] | None
-    """The item of the person's history that others' histories led to it by, and how many are known to have had both;
-    0 where so few had that it is not told."""
+    together: tuple[Item | None, Mark, int] | None
+    """The item of the person's history that others' histories led to it by (None: its title stands in no sentence), and
+    how many are known to have had both; 0 where so few had that it is not told."""
     around: tuple[Item, Mark] | None
     """A liked item of the person's history among whose AROUND nearest it is."""
+    nearest: tuple[Item | None, Mark] | None
+    """Of all that the person liked, what comes closest to it, where nothing above is known. No item: its title stands
+    in no sentence."""
     own: Mark | None
     """What the person did with this very item, if anything."""
     receipts: tuple[Receipt, ...]
@@ -85,6 +96,8 @@ class Case:
     """Events of everybody that say yes to the item."""
     words: str
     """What the person asked for, if that found it."""
+    stated: frozenset[str] = frozenset()
+    """Those of `common` and `against` that the person said themselves; their word is what the reason rests on."""
 
     @property
     def had(self) -> bool:
@@ -127,6 +140,8 @@ class Explain:
     domain: str = "item"
     people_with: Callable[[str, str], int] = nobody
     """How many people are known to have had two items, both of them."""
+    vectors: Callable[[Sequence[str]], Mapping[str, NDArray[Any]]] = unplaced
+    """Stored unit vectors of items; raises StoreError."""
 
     @cached_property
     def features(self) -> Described:
@@ -198,17 +213,17 @@ class Explain:
         close = self._close(candidate, common, mine, tally, used)
         together = self._together(candidate, mine, tally)
         around = self._around(candidate, mine, tally)
+        bare = not (common or guessed or close or together or around or against)
+        nearest = self._nearest(candidate, tally) if bare else None
         receipts = [receipt(mark) for _, mark in close]
-        if not receipts and (led := together or around) and not (guessed or common):
+        if not receipts and (led := together or around or nearest) and not (guessed or common):
             receipts = [receipt(led[1])]
         if not receipts and (guessed or common):
             receipts = list((guesses[guessed] if guessed else likes[common[0]]).receipts[:2])
-        if against:
-            receipts += dislikes[against[0]].receipts[:1]
+            receipts += [one for feature in common[1:] for one in likes[feature].receipts[:1]]
+        receipts += [one for feature in against for one in dislikes[feature].receipts[:1]]
         own = tally.marks.get(candidate.item.id)
-        if own is not None and (
-            own.kind not in LOOKED or not (common or close or together or around or against or guessed)
-        ):
+        if own is not None and (own.kind not in LOOKED or (bare and not nearest)):
             receipts.insert(0, receipt(own))
         stats = self.popularity.get(candidate.item.id)
         return Case(
@@ -219,11 +234,13 @@ class Explain:
             close=tuple(close),
             together=together,
             around=around,
+            nearest=nearest,
             own=own,
             receipts=tuple(dict.fromkeys(receipts)),
             fans=stats.positive if stats else 0,
             # Asked for in words, or by an item that it should be like.
             words=words if "words" in voters else next((one for one in voters if one.startswith("like:")), ""),
+            stated=frozenset(f for f in (*common, *against) if (likes.get(f) or dislikes[f]).kind == "stated"),
         )
 
     def _close(
@@ -250,7 +267,9 @@ class Explain:
         scored.sort(key=lambda entry: (-entry[0], -entry[1], entry[2].id))
         return [(item, mark) for _, _, item, mark in scored[:CLOSE]]
 
-    def _together(self, candidate: Candidate, mine: Mapping[str, Item], tally: Tally) -> tuple[Item, Mark, int] | None:
+    def _together(
+        self, candidate: Candidate, mine: Mapping[str, Item], tally: Tally
+    ) -> tuple[Item | None, Mark, int] | None:
         """The own item behind a collaborative vote: the one it rests on most, if enough others had both that it
         describes nobody; else the liked one that most had with it; else the first again, without a number."""
         loudest = next(filter(None, (led_by(one.retriever) for one in candidate.sources)), "")
@@ -262,13 +281,32 @@ class Explain:
         if (own := self.people_with(loudest, candidate.item.id)) >= FEW_PEOPLE and loudest in told:
             people, most = own, loudest
         most = most or (loudest if loudest in told else "")
-        return (told[most], tally.marks[most], people) if most else None
+        if most:
+            return told[most], tally.marks[most], people
+        mark = tally.marks.get(loudest)
+        return (None, mark, 0) if mark and mark.preference >= -LIKED else None
 
     def _around(self, candidate: Candidate, mine: Mapping[str, Item], tally: Tally) -> tuple[Item, Mark] | None:
         """The liked item among whose nearest it came first."""
         votes = [(one.rank, voted_by(one.retriever, "recent:")) for one in candidate.sources]
         near = [(n, id) for n, id in votes if n <= AROUND and id in mine and can_be_named(mine[id], candidate.item)]
         return (mine[min(near)[1]], tally.marks[min(near)[1]]) if near else None
+
+    def _nearest(self, candidate: Candidate, tally: Tally) -> tuple[Item | None, Mark] | None:
+        """Of everything liked, what is closest in the index; ties by id."""
+        liked = sorted(id for id, mark in tally.marks.items() if mark.preference >= LIKED)
+        try:
+            vectors = self.vectors([candidate.item.id, *liked]) if liked else {}
+        except StoreError:
+            # What the list itself did without is told where it was made; a reason does with less.
+            return None
+        liked = [id for id in liked if id in vectors and id != candidate.item.id]
+        if not liked or candidate.item.id not in vectors:
+            return None
+        best = liked[int(np.argmax(np.stack([vectors[id] for id in liked]) @ vectors[candidate.item.id]))]
+        item = self.items([best]).get(best)
+        told = item is not None and nameable(item.title) and can_be_named(item, candidate.item)
+        return (item if told else None), tally.marks[best]
 
     def _written(
         self, cases: Sequence[Case], ask: Ask, language: Language
@@ -421,27 +459,34 @@ def template_en(case: Case, domain: str) -> str:
     close = listing([one.title + said_en(mark, domain) for one, mark in case.close[:1]])
     common = phrase_en(case.common, domain)
     if case.against:
-        text = f"You tend not to like {listing([spoken(f) for f in case.against])}"
+        said = case.stated.issuperset(case.against)
+        text = f"You {'said that you do' if said else 'tend'} not {'' if said else 'to '}like "
+        text += listing([spoken(f) for f in case.against])
         return f"{text}, though it shares {common} with what you like." if common else f"{text}."
     if case.guessed:
         return f"Something new to try: {spoken(case.guessed)}, a guess from what you like."
     if common and close:
         return f"{shown(common)}, close to {close}."
     if common:
-        return f"{shown(common)}, which you tend to like."
+        said = case.stated.issuperset(case.common)
+        return f"{shown(common)}, which you {'said that you' if said else 'tend to'} like."
     if close:
         return f"Close to {close}."
     if case.together:
         liked, mark, people = case.together
         said = said_en(mark, domain)
-        if not people:
-            return f"What others' histories suggest beside {liked.title}{said}."
+        if not people or liked is None:
+            return f"What others' histories suggest beside {called_en(liked, mark, domain)}."
         return f"{people} people have this and {liked.title}{said}{',' if said else ''} in their history."
     if case.words:
-        return "One of the closest matches to what you asked for."
+        asked = "One of the closest matches to what you asked for"
+        return f"{asked}; of {closest_en(*case.nearest, domain)}." if case.nearest else f"{asked}."
     if case.around:
         liked, mark = case.around
         return f"Among those closest to {liked.title}{said_en(mark, domain)}."
+    if case.nearest:
+        crowd = f"Liked {case.fans} times here; of" if case.fans > 1 else "Of"
+        return f"{crowd} {closest_en(*case.nearest, domain)}."
     if case.own:
         return ""
     if case.fans > 1:
@@ -524,23 +569,40 @@ def said_en(mark: Mark, domain: str) -> str:
     }.get(mark.kind, "")
 
 
-def liked_zh(one: Item, mark: Mark) -> str:
+def called_en(one: Item | None, mark: Mark, domain: str) -> str:
+    """An own item and what was done with it; without its title where that stands in no sentence."""
+    said = said_en(mark, domain)
+    if one is None:
+        return f"something{said.removeprefix(',').replace(' which', '')}" if said else "something in your history"
+    return f"{one.title}{said}"
+
+
+def closest_en(one: Item | None, mark: Mark, domain: str) -> str:
+    return f"what you like, the closest to it is {called_en(one, mark, domain)}"
+
+
+def closest_zh(one: Item | None, mark: Mark) -> str:
+    return f"在您喜欢的内容中，与它最接近的是{liked_zh(one, mark)}。"
+
+
+def liked_zh(one: Item | None, mark: Mark) -> str:
     how = f"给了{mark.stars:g}星" if mark.stars is not None else "喜欢"
-    return f"您{how}的{title(one.title, 'zh')}"
+    return f"您{how}的{'作品' if one is None else title(one.title, 'zh')}"
 
 
 def template_zh(case: Case, domain: str) -> str:
     common = listing([label(feature, "zh") for feature in case.common], "zh")
     close = "".join(liked_zh(one, mark) for one, mark in case.close[:1])
     if case.against:
-        text = f"您不太喜欢{listing([label(f, 'zh') for f in case.against], 'zh')}"
+        said = "您说过不喜欢" if case.stated.issuperset(case.against) else "您不太喜欢"
+        text = f"{said}{listing([label(f, 'zh') for f in case.against], 'zh')}"
         return f"{text}，不过它与您的喜好有共同点：{common}。" if common else f"{text}。"
     if case.guessed:
         return f"换个口味试试{label(case.guessed, 'zh')}，这是根据您的喜好推测的。"
     if common and close:
         return f"同样是{common}，与{close}相近。"
     if common:
-        return f"属于您喜欢的{common}。"
+        return f"属于您{'说过' if case.stated.issuperset(case.common) else ''}喜欢的{common}。"
     if close:
         return f"与{close}相近。"
     if case.together:
@@ -549,9 +611,13 @@ def template_zh(case: Case, domain: str) -> str:
             return f"大家的记录由{liked_zh(liked, mark)}推及它。"
         return f"有{people}人的记录中同时有它和{liked_zh(liked, mark)}。"
     if case.words:
-        return "与您要找的内容最接近的之一。"
+        asked = "与您要找的内容最接近的之一"
+        return f"{asked}；{closest_zh(*case.nearest)}" if case.nearest else f"{asked}。"
     if case.around:
         return f"与{liked_zh(*case.around)}较为接近。"
+    if case.nearest:
+        crowd = f"这里有{case.fans}次好评；" if case.fans > 1 else ""
+        return f"{crowd}{closest_zh(*case.nearest)}"
     if case.own:
         return ""
     if case.fans > 1:

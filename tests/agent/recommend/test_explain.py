@@ -3,10 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.ask import Ask
-from agent.errors import TimedOut
+from agent.errors import StoreError, TimedOut
 from agent.features import Population
 from agent.grounding.check import Rules, check
 from agent.llm.base import Completion
@@ -350,3 +353,123 @@ def test_what_the_person_shares_with_the_item_is_said_first():
 def test_a_receipt_must_still_be_in_the_history():
     found = reason(SOLARIS, sources=others("fog"), events=EVENTS[:1], explain=TOGETHER)
     assert "people have this" not in found.text
+
+
+# nothing is shown without a receipt
+
+PLACES = {
+    "alien": (1.0, 0.0),
+    "halloween": (0.8, 0.6),
+    "fog": (0.6, 0.8),
+    "grease": (0.0, 1.0),
+    "solaris": (0.78, 0.6257),
+}
+
+
+def vectors(ids):
+    return {id: np.array(PLACES[id], np.float32) for id in ids if id in PLACES}
+
+
+BESIDE = replace(EXPLAIN, vectors=vectors)
+UNTOLD = replace(BESIDE, items=lambda ids: {id: replace(ITEMS[id], title="x" * 90) for id in ids if id in ITEMS})
+
+
+def test_where_nothing_is_shared_the_closest_of_what_was_liked_is_the_receipt():
+    """An explored item, found by a tag's name, whose features nobody is known to like."""
+    found = reason(GREASE, replace(PROFILE, tags=(HORROR,)), events=EVENTS[:2], sources=BY_TAG, explain=BESIDE)
+    assert found.text == "Of what you like, the closest to it is The Fog, which you gave 4.5 stars."
+    assert [one.event for one in found.receipts] == [2]
+    told = reason(
+        GREASE, replace(PROFILE, tags=(HORROR,)), events=EVENTS[:2], sources=BY_TAG, explain=BESIDE, language="zh"
+    )
+    assert told.text == "在您喜欢的内容中，与它最接近的是您给了4.5星的《The Fog》。"
+
+
+BY_TAG = (Source("tag:Horror", 2, 0.4), Source("under-shown", 2, 0.1))
+
+
+def test_how_many_liked_it_is_said_beside():
+    class Fans:
+        positive = 7
+
+    explain = replace(BESIDE, popularity={"solaris": Fans()})
+    assert reason(SOLARIS, explain=explain).text == (
+        "Liked 7 times here; of what you like, the closest to it is Halloween, which you gave 5 stars."
+    )
+
+
+def test_a_title_that_stands_in_no_sentence_is_a_receipt_all_the_same():
+    found = reason(SOLARIS, sources=others("fog"), explain=UNTOLD)
+    assert found.text == "What others' histories suggest beside something you gave 4.5 stars."
+    assert [one.item for one in found.receipts] == ["fog"]
+    found = reason(SOLARIS, explain=UNTOLD)
+    assert found.text == "Of what you like, the closest to it is something you gave 5 stars."
+    assert [one.item for one in found.receipts] == ["halloween"]
+    assert reason(SOLARIS, explain=UNTOLD, language="zh").text == "在您喜欢的内容中，与它最接近的是您给了5星的作品。"
+
+
+def test_what_was_asked_for_is_said_first():
+    found = reason(SOLARIS, words="a planet", sources=(Source("words", 1, 0.9),), explain=BESIDE)
+    assert found.text == (
+        "One of the closest matches to what you asked for; "
+        "of what you like, the closest to it is Halloween, which you gave 5 stars."
+    )
+    assert [one.item for one in found.receipts] == ["halloween"]
+
+
+def test_a_failing_index_leaves_what_everybody_says():
+    def broken(ids):
+        raise StoreError("gone")
+
+    found = reason(SOLARIS, explain=replace(EXPLAIN, vectors=broken))
+    assert found.text == "Nothing in your history speaks for it or against it yet."
+    assert found.receipts == ()
+
+
+def test_what_the_person_said_themselves_is_told_as_said():
+    spoken = replace(SPACE, kind="stated", receipts=())
+    found = reason(SOLARIS, Profile("ann", (spoken,)), Tally(), [])
+    assert found.text == "Science fiction, which you said that you like."
+    averse = replace(spoken, polarity=-1)
+    assert (
+        reason(SOLARIS, Profile("ann", (averse,)), Tally(), []).text == "You said that you do not like science fiction."
+    )
+    assert reason(SOLARIS, Profile("ann", (averse,)), Tally(), [], language="zh").text == "您说过不喜欢科幻。"
+    assert reason(SOLARIS, Profile("ann", (spoken,)), Tally(), [], language="zh").text == "属于您说过喜欢的科幻。"
+
+
+def test_every_feature_that_is_named_has_its_receipt():
+    tags = (replace(HORROR, receipts=(Receipt(1, "halloween"),)), CARPENTER, MUSICAL)
+    item = replace(FOG, id="new", title="Prince")
+    (case,) = EXPLAIN.cases([Candidate(item, 1.0)], tags, TALLY.model_copy(update={"marks": {}}), "")
+    assert len(case.common) == 2
+    assert {one.item for one in case.receipts} == {"halloween", "fog"}
+
+
+RETRIEVERS = ["tag:Horror", "explore:Science Fiction", "persona", "popular", "under-shown", "model", "collaborative"]
+RETRIEVERS += [f"{kind}:{id}" for kind in ("recent", "collaborative") for id in (*ITEMS, "gone")]
+
+
+@given(
+    st.sampled_from([ALIEN, SOLARIS, GREASE]),
+    st.lists(st.builds(Source, st.sampled_from(RETRIEVERS), st.integers(1, 200), st.just(1.0)), max_size=4),
+    st.sets(st.sampled_from([HORROR, CARPENTER, MUSICAL, SPACE])),
+    st.sets(st.sampled_from(range(3)), min_size=1),
+    st.sampled_from([BESIDE, UNTOLD, replace(BESIDE, people_with=lambda one, other: len(one))]),
+    st.sampled_from(["en", "zh"]),
+)
+def test_whoever_likes_anything_gets_no_reason_without_a_receipt(item, sources, tags, kept, explain, language):
+    events = [EVENTS[at] for at in kept]
+    profile = replace(PROFILE, tags=tuple(sorted(tags, key=lambda tag: tag.name)))
+    item = replace(item, id=f"new-{item.id}")
+    at = replace(explain, vectors=lambda ids: {id: np.array(PLACES[id.removeprefix("new-")], np.float32) for id in ids})
+    found = reason(item, profile, events=events, sources=tuple(sources), explain=at, language=language)
+    known = {(one.id, one.item) for one in events}
+    assert {(one.event, one.item) for one in found.receipts} <= known
+    if kept != {2}:
+        assert found.receipts, found.text
+    elif not found.receipts:
+        assert found.text in NO_CLAIM
+
+
+NO_CLAIM = ("Nothing in your history speaks for it or against it yet.", "您的记录中暂无相关内容。")

@@ -85,6 +85,16 @@ def test_what_somebody_likes_comes_first_and_rests_on_their_own_events(rapport):
         assert one.sources
 
 
+@pytest.mark.parametrize("surprise", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("user", ["ann", "ben", "few", "林"])
+def test_everything_shown_to_whoever_likes_something_rests_on_an_event_of_theirs(rapport, user, surprise):
+    """Items for exploration and popular ones, too: as many as the catalogue holds."""
+    answer = rapport.recommend(user, 50, surprise=surprise)
+    mine = {(one.id, one.item) for one in EVENTS if one.user == user}
+    assert [one.reason for one in answer.items if not one.receipts] == []
+    assert {(each.event, each.item) for one in answer.items for each in one.receipts} <= mine
+
+
 def test_what_somebody_had_is_not_recommended_again(rapport):
     for user in ("ann", "ben", "few"):
         had = {event.item for event in EVENTS if event.user == user}
