@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agent.features import kind_of, value_of
@@ -88,6 +89,15 @@ def listing(names: Sequence[str], language: Language = "en") -> str:
     if language == "zh":
         return f"{'、'.join(names[:-1])}和{names[-1]}"
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+OTHERWISE = re.compile(r"(?<=\S)(?:\s+\([^()]*\))+$")
+"""What a catalogue adds to a title: the original one, other names, an edition."""
+
+
+def called(name: str) -> str:
+    """A title as people say it: "Breathless" for "Breathless (À bout de souffle)"."""
+    return OTHERWISE.sub("", name) or name
 
 
 def title(name: str, language: Language = "en") -> str:

@@ -12,7 +12,7 @@ from agent.errors import BadCompletion, LLMError
 from agent.features import kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
-from agent.labels import label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, label, listing, noun, plural, shown, spoken, title
 from agent.persona.tally import Tally
 from agent.types import Item, Language, Tag
 
@@ -29,7 +29,7 @@ DISAGREES = re.compile(
 """Slips of a small model that no fact forbids and every reader sees; ■ stands for a title."""
 FRAGMENT = re.compile(
     r"(?:^|[.!?] )"
-    r"(?:■(?:(?:,| and|, and)? ■)*(?:, an? favou?rite| favou?rites?)?|(?:This|To) [^.!?]*)"
+    r"(?:■(?:(?:,| and|, and)? ■)*(?:, an? favou?rite| favou?rites?)?|(?:This|To|What it shares) [^.!?]*)"
     r"(?:[.!?](?= |$)|$)"
 )
 """A sentence that only names titles, or points back at them."""
@@ -145,7 +145,7 @@ def few_known(who: Portrait) -> list[str]:
 def clumsy(text: str, who: Portrait) -> list[str]:
     """A true text that says the same thing twice is not worth reading."""
     said = text.casefold()
-    titles = [item.title for item in who.favourites]
+    titles = list(dict.fromkeys(name for item in who.favourites for name in (item.title, called(item.title))))
     names = titles + [spoken(tag.feature, who.language) for tag in who.likes]
     twice = [name for name in names if len(name) > 3 and said.count(name.casefold()) > 1]
     if twice:
@@ -171,9 +171,18 @@ def facts_of(who: Portrait, tally: Tally) -> Facts:
     likes, dislikes = terms_of(who.likes, who.language), terms_of(who.dislikes, who.language)
     makers = [value_of(tag.feature) for tag in (*who.likes, *who.dislikes) if kind_of(tag.feature) == "creator"]
     return Facts(
-        known={item.title: year_of(item) | stars(tally.marks[item.id].stars) for item in who.favourites},
-        liked=frozenset(item.title for item in who.favourites),
-        makers={maker: frozenset(item.title for item in who.favourites if maker in creators(item)) for maker in makers},
+        known={
+            name: year_of(item) | stars(tally.marks[item.id].stars)
+            for item in who.favourites
+            for name in (item.title, called(item.title))
+        },
+        liked=frozenset(name for item in who.favourites for name in (item.title, called(item.title))),
+        makers={
+            maker: frozenset(
+                name for item in who.favourites if maker in creators(item) for name in (item.title, called(item.title))
+            )
+            for maker in makers
+        },
         terms=likes,
         aversions=dislikes,
         nouns=frozenset({noun(who.domain, who.language), plural(noun(who.domain))}),
@@ -205,7 +214,7 @@ def inputs_of(who: Portrait) -> dict[str, str]:
     joint = "、" if who.language == "zh" else ", "
     return {
         "likes": joint.join(phrases(who.likes, who)) or ("暂无" if who.language == "zh" else "nothing known"),
-        "favourites": joint.join(title(item.title, who.language) for item in who.favourites),
+        "favourites": joint.join(title(called(item.title), who.language) for item in who.favourites),
         "dislikes": joint.join(phrases(who.dislikes, who)),
     }
 

@@ -22,7 +22,7 @@ from agent.errors import BadCompletion, LLMError, StoreError
 from agent.features import Described, Population, kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
-from agent.labels import experienced, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, experienced, label, listing, noun, plural, shown, spoken, title
 from agent.persona import naming
 from agent.persona.naming import receipt
 from agent.persona.profiler import NO_MODEL
@@ -411,10 +411,15 @@ def inputs(case: Case, language: Language, domain: str) -> dict[str, str]:
     liked, mark = case.close[0]
     zh = language == "zh"
     return {
-        "liked": one_line(title(liked.title, language), MAX_TITLE + 2),
+        "liked": one_line(title(called(liked.title), language), MAX_TITLE + 2),
         "stars": "" if mark.stars is None else f"{mark.stars:g}",
-        "common": listing([label(f, "zh") for f in case.common], "zh") if zh else phrase_en(case.common, domain),
+        "common": listing([label(f, "zh") for f in case.common], "zh") if zh else things_en(case.common, domain),
     }
+
+
+def names_of(item: Item) -> set[str]:
+    """What an item may be called."""
+    return {item.title, called(item.title)}
 
 
 def facts_of(case: Case, language: Language, domain: str) -> Facts:
@@ -425,10 +430,17 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
     common = {text for feature in named for text in (label(feature, language), spoken(feature, language))}
     traits = {text for name in item.categories for text in (name, spoken(f"category:{name}", language))}
     return Facts(
-        known={one.title: stars(mark.stars) | year(one.attributes.get("year")) for one, mark in case.close},
+        known={
+            name: stars(mark.stars) | year(one.attributes.get("year"))
+            for one, mark in case.close
+            for name in names_of(one)
+        },
         offered={item.title: year(item.attributes.get("year"))},
-        liked=frozenset(one.title for one, _ in case.close),
-        makers={maker: frozenset(one.title for one in own if maker in creators(one)) for maker in makers},
+        liked=frozenset(name for one, _ in case.close for name in names_of(one)),
+        makers={
+            maker: frozenset(name for one in own if maker in creators(one) for name in names_of(one))
+            for maker in makers
+        },
         terms=frozenset(common),
         nouns=frozenset({noun(domain, language), plural(noun(domain))}),
         traits=frozenset(traits),
@@ -496,30 +508,50 @@ def template_en(case: Case, domain: str) -> str:
 
 def phrase_en(common: Sequence[str], domain: str) -> str:
     """ "crime by Billy Wilder from the 1940s", with theme words named as such."""
-    by_kind: dict[str, list[str]] = {}
-    for feature in common:
-        by_kind.setdefault(kind_of(feature), []).append(feature)
     # A shop's categories are proper names, "Toys & Games"; a genre is a word, "drama".
-    kinds = [label(f) if domain == "product" else spoken(f) for f in by_kind.get("category", ())]
-    tongues = [label(f) for f in by_kind.get("language", ())]
-    makers = [spoken(f) for f in by_kind.get("creator", ())]
-    words = [spoken(f) for f in by_kind.get("word", ())]
+    kinds = [label(f) if domain == "product" else spoken(f) for f in common if kind_of(f) == "category"]
+    tongues = [label(f) for f in common if kind_of(f) == "language"][:1]
+    rest = [f for f in common if kind_of(f) not in ("category", "language")]
     one = f"{'an' if domain[:1] in 'aeiou' else 'a'} {domain}"
     parts = []
-    if kinds or makers or tongues:
-        parts.append(" ".join([*tongues[:1], listing(kinds) if kinds else one if not tongues else domain]))
-    if makers:
-        parts.append(f"by {listing(makers)}")
+    if kinds or tongues or any(kind_of(f) == "creator" for f in rest):
+        parts.append(" ".join([*tongues, listing(kinds) if kinds else domain if tongues else one]))
+    elif any(kind_of(f) == "decade" for f in rest):
+        parts.append(one)
+    return " ".join([*parts, *tails(rest)])
+
+
+def things_en(common: Sequence[str], domain: str) -> str:
+    """What two items both are, with the noun that a model cannot know: "crime films by Billy Wilder"."""
+    kinds = [one for one in common if kind_of(one) == "category"]
+    tongues = [label(one) for one in common if kind_of(one) == "language"][:1]
+    rest = [one for one in common if kind_of(one) not in ("category", "language")]
+    if domain == "product":
+        named = listing([label(one) for one in kinds])
+        things = f"products in {named}" if named else "products"
+    else:
+        things = " ".join(filter(None, [*tongues, listing([spoken(one) for one in kinds]), plural(domain)]))
+    return " ".join([things, *tails(rest)])
+
+
+def tails(features: Sequence[str]) -> list[str]:
+    """What follows the noun: by whom, from when, on which theme, at what price, of what length."""
+    by_kind: dict[str, list[str]] = {}
+    for feature in features:
+        by_kind.setdefault(kind_of(feature), []).append(feature)
+    found = []
+    if makers := by_kind.get("creator"):
+        found.append(f"by {listing([spoken(one) for one in makers])}")
     if decade := by_kind.get("decade"):
-        parts.append(f"from {spoken(decade[0])}" if parts else f"{one} from {spoken(decade[0])}")
-    if words:
-        quoted = listing([f"“{word}”" for word in words])
-        parts.append(f"on the theme of {quoted}")
+        found.append(f"from {spoken(decade[0])}")
+    if words := by_kind.get("word"):
+        quoted = listing([f"“{spoken(one)}”" for one in words])
+        found.append(f"on the theme of {quoted}")
     if price := by_kind.get("price"):
-        parts.append(f"at {spoken(price[0])}")
+        found.append(f"at {spoken(price[0])}")
     if length := by_kind.get("minutes"):
-        parts.append(f"with a {'short' if length[0].endswith('low') else 'long'} running time")
-    return " ".join(parts)
+        found.append(f"with a {'short' if length[0].endswith('low') else 'long'} running time")
+    return found
 
 
 def own_en(mark: Mark, domain: str) -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.labels import experienced, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, experienced, label, listing, noun, plural, shown, spoken, title
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,19 @@ def test_showing_changes_at_most_the_first_letter(text):
 def test_a_letter_without_a_capital_stays():
     assert shown("ßeta") == "ßeta"
     assert shown("drama") == "Drama"
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("Breathless (À bout de souffle)", "Breathless"),
+        ("Porco Rosso (Crimson Pig) (Kurenai no buta)", "Porco Rosso"),
+        ("(500) Days of Summer", "(500) Days of Summer"),
+        ("(untitled)", "(untitled)"),
+        ("Birdman (or) Ignorance", "Birdman (or) Ignorance"),
+        ("Heat", "Heat"),
+        ("", ""),
+    ],
+)
+def test_titles_as_people_say_them(name, short):
+    assert called(name) == short

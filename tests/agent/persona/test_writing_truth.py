@@ -111,8 +111,10 @@ def cases(draw):
     words = draw(st.sampled_from(["", "something quiet"]))
     together = draw(st.sampled_from([None, *((*liked, many) for liked in close for many in (0, 3, 40))]))
     around = draw(st.sampled_from([None, *close]))
+    nearest = draw(st.sampled_from([None, *close, *((None, mark) for _, mark in close)]))
+    fans, stated = draw(st.integers(0, 9)), frozenset(common if draw(st.booleans()) else ())
     case = explain.Case(
-        Candidate(offered, 1.0), common, (), guessed, close, together, around, None, (), draw(st.integers(0, 9)), words
+        Candidate(offered, 1.0), common, (), guessed, close, together, around, nearest, None, (), fans, words, stated
     )
     return case, language, domain
 

@@ -15,7 +15,7 @@ from agent.grounding.check import Rules, check
 from agent.llm.base import Completion
 from agent.llm.scripted import NoModel, Scripted
 from agent.persona.tally import Mark, Side, Tally
-from agent.recommend.explain import Explain, facts_of, template
+from agent.recommend.explain import MAX_CHARS, Case, Explain, facts_of, inputs, template, things_en
 from agent.types import Candidate, Event, Item, Profile, Receipt, Source, Tag
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -140,7 +140,10 @@ def test_a_cut_off_sentence_is_no_sentence():
 def test_what_failed_is_counted_and_what_the_model_said_is_not_repeated():
     model = Scripted(lambda chat: "It is horror by Zanzibar.")
     found = EXPLAIN([Candidate(ALIEN, 1.0), Candidate(SOLARIS, 0.5)], PROFILE, TALLY, EVENTS, Ask(model))
-    assert found.notes == ("1 of 1 reasons failed the check and were written by template",)
+    assert found.notes == (
+        "1 of 1 reasons were refused at first",
+        "1 of 1 reasons failed the check and were written by template",
+    )
     assert not found.silent
     assert found.prompts[0].startswith("reason.en@")
     assert found.prompt_tokens > 0
@@ -473,3 +476,21 @@ def test_whoever_likes_anything_gets_no_reason_without_a_receipt(item, sources, 
 
 
 NO_CLAIM = ("Nothing in your history speaks for it or against it yet.", "您的记录中暂无相关内容。")
+
+
+def test_a_model_is_told_what_kind_of_thing_two_items_are():
+    both = ("category:Crime", "category:Drama", "creator:Billy Wilder", "decade:1940s", "word:heist")
+    assert things_en(both, "film") == "crime and drama films by Billy Wilder from the 1940s on the theme of “heist”"
+    assert things_en(("category:Toys & Games",), "product") == "products in Toys & Games"
+    assert things_en(("language:ko", "decade:2000s"), "film") == "Korean-language films from the 2000s"
+    assert things_en(("word:harmony",), "artist") == "artists on the theme of “harmony”"
+
+
+def test_a_title_may_be_called_as_people_call_it():
+    liked = Item("b", "Breathless (À bout de souffle)", categories=("Drama",))
+    mark = Mark(event=1, item="b", preference=0.9, stars=5.0, kind="rating")
+    case = Case(Candidate(ALIEN, 1.0), ("category:Drama",), (), "", ((liked, mark),), None, None, None, None, (), 0, "")
+    assert inputs(case, "en", "film")["liked"] == "Breathless"
+    facts = facts_of(case, "en", "film")
+    for name in ("Breathless", "Breathless (À bout de souffle)"):
+        assert check(f"You gave {name} 5 stars; this brings more drama films.", facts, Rules(MAX_CHARS)) == []

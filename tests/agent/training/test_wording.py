@@ -75,14 +75,17 @@ def test_they_are_sentences_not_a_pattern(made):
 
 
 def test_few_sentences_are_refused(made, refused):
-    # A plan that the checks keep refusing says something that it must not, and costs time.
-    assert sum(refused.refused.values()) < 0.15 * sum(refused.tried.values())
+    # A plan that the checks keep refusing says something that it must not, and costs time. Repeated words are refused,
+    # too, which no plan can know of by itself.
+    assert sum(refused.refused.values()) < 0.3 * sum(refused.tried.values())
     for plan, count in refused.tried.items():
         assert refused.refused[plan] < count or count < 8, refused.why[plan]
 
 
 def test_each_plan_can_be_used(made):
-    everything = dict.fromkeys(("np", "nps", "np2", "nps2", "fav", "no", "nos", "like", "more", "is", "stars"), "x")
+    everything = dict.fromkeys(
+        ("np", "nps", "np2", "nps2", "fav", "no", "nos", "like", "more", "is", "one", "stars"), "x"
+    )
     for name in ("persona", "reason"):
         for found in material(name).values():
             assert usable(found, everything) == found
