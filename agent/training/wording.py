@@ -88,20 +88,28 @@ def examples(count: int, held: int, seed: int, refused: Refused | None = None) -
 
 
 def taken(kinds: Sequence[Domain], count: int, seed: int, refused: Refused, *, held: bool) -> tuple[Example, ...]:
-    """The first `count` examples of catalogues of `kinds` in turn, personas and reasons by halves."""
-    personas: list[Example] = []
+    """The first `count` examples of catalogues of `kinds` in turn: three fifths personas, half of them with dislikes.
+
+    Saying what somebody does not like is what goes wrong most, and few invented people have much to dislike.
+    """
+    against: list[Example] = []
+    plain: list[Example] = []
     reasons: list[Example] = []
-    wanted = -(-count // 2)
+    personas = -(-count * 3 // 5)
+    wanted = -(-personas // 2)
     for number in range(10_000):
-        if len(personas) >= wanted and len(reasons) >= wanted:
+        if len(against) >= wanted and len(plain) >= personas - wanted and len(reasons) >= count - personas:
             break
         here = world(kinds[number % len(kinds)], seed * 10_000 + number // len(kinds))
         rng = random.Random(f"wording {seed} {number}")
         for one in range(PEOPLE):
             known = profiled(person(here, one), here)
-            personas += persona_example(known, here, rng, refused, held=held)
-            reasons += reason_examples(known, here, rng, refused, held=held)
-    return mixed([personas[:wanted], reasons[: count - wanted]], seed)
+            mine = against if known.who.dislikes else plain
+            if len(mine) < wanted:
+                mine += persona_example(known, here, rng, refused, held=held)
+            if len(reasons) < count - personas:
+                reasons += reason_examples(known, here, rng, refused, held=held)
+    return mixed([against[:wanted], plain[: personas - wanted], reasons[: count - personas]], seed)
 
 
 def profiled(one: Person, here: World) -> Known:

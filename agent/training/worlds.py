@@ -221,7 +221,7 @@ def taste(world: World, rng: random.Random) -> Taste:
         for one in rng.sample(known, min(len(known), rng.randint(least, most))):
             pull[one] = rng.uniform(1.0, 2.2)
     known = sorted(one for one in found if one.startswith("category:") and one not in pull)
-    for one in rng.sample(known, min(len(known), rng.choice((0, 1, 1, 2)))):
+    for one in rng.sample(known, min(len(known), rng.choice((1, 2, 2, 3)))):
         pull[one] = -rng.uniform(1.0, 2.0)
     return Taste(pull, rng.uniform(-0.5, 0.7))
 
