@@ -12,7 +12,7 @@ CHINESE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"there is nothing to answer: .*", "消息是空的，没有可以回答的内容。"),
         (r".* has said nothing about their tags that could be undone", "没有可以撤销的修改。"),
         (r"a tag has 1 to (\d+) plain characters: .*", r"标签须为 1 到 \1 个普通字符。"),
-        (r".* has no tag (.*?); there are: .*", r"没有名为\1的标签，它可能已被修改。"),
+        (r".* has no tag ['\"](.*)['\"]; there are: .*", r"没有名为“\1”的标签，它可能已被修改。"),
         (
             r"a (?:person and a )?conversation ha(?:s|ve) (?:a )?names? of 1 to (\d+) characters",
             r"名称须为 1 到 \1 个字符。",

@@ -136,7 +136,6 @@ def test_what_nobody_foresaw_has_it_too(service, monkeypatch):
     def broken(*args, **named):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(service.rapport.chat.memory.rows, "known", broken)
     monkeypatch.setattr(type(service.rapport.chat), "reply", broken)
     said = service.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a comedy"}], "user": "ann"})
     assert said.status_code == 500
