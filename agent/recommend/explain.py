@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from agent.ask import Ask, Reply
 from agent.errors import BadCompletion, LLMError, StoreError
 from agent.features import Described, Population, kind_of, value_of
-from agent.grounding.check import Rules, check, nameable, plain
+from agent.grounding.check import Rules, check, fold, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
 from agent.labels import called, experienced, label, listing, noun, plural, shown, spoken, title
 from agent.persona import naming
@@ -205,7 +205,8 @@ class Explain:
     ) -> Case:
         own = self.features(candidate.item)
         # A maker called like the item (a band's first record) would read as the item itself.
-        shared = [f for f in own if f in likes and value_of(f).casefold() != candidate.item.title.casefold()]
+        name = fold(candidate.item.title).casefold()
+        shared = [f for f in own if f in likes and fold(value_of(f)).casefold() != name]
         common = sorted(shared, key=lambda f: (kind_of(f) == "decade", -likes[f].weight))[:COMMON]
         against = [f for f in own if f in dislikes][:2]
         voters = [source.retriever for source in candidate.sources]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.ask import Ask
 from agent.errors import Unavailable
-from agent.grounding.check import Rules, check
+from agent.grounding.check import Rules, check, fold
 from agent.llm.scripted import NoModel, Scripted
 from agent.persona import writing
 from agent.persona.tally import Mark, Side, Tally
@@ -86,8 +86,9 @@ def cases(draw):
     own = [one.partition(":")[2] for one in common]
     made = tuple(v for f, v in zip(common, own, strict=True) if f.startswith("creator:"))
     categories = tuple(v for f, v in zip(common, own, strict=True) if f.startswith("category:"))
-    # Explain never says that an item is by a maker of its own name; see Explain._case.
-    others = NAMES.filter(lambda name: bool(name) and name.casefold() not in {one.casefold() for one in made})
+    # Explain never says that an item is by a maker, or of a kind, of its own name; see Explain._case.
+    called = {fold(one).casefold() for one in own}
+    others = NAMES.filter(lambda name: bool(name) and fold(name).casefold() not in called)
     offered = Item("new", draw(others), categories=categories, attributes={"year": 2001, "creator": made})
     titles = [
         t
