@@ -352,8 +352,7 @@ class Explain:
         if isinstance(answer, BadCompletion):
             return "", [str(answer)]
         text = plain(answer.value)
-        problems = check(text, facts_of(case, language, self.domain), Rules(MAX_CHARS, language))
-        return text, problems or incomplete(text, case, language)
+        return text, problems_of(text, case, language, self.domain)
 
 
 def cost_of(good: Sequence[Reply[str]], notes: tuple[str, ...], *, silent: bool = False) -> Reasons:
@@ -449,11 +448,19 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
     )
 
 
-def incomplete(text: str, case: Case, language: Language) -> list[str]:
+def problems_of(text: str, case: Case, language: Language, domain: str) -> list[str]:
+    """Why a model's sentence cannot stand: what it claims without a receipt, else what it leaves out or says twice."""
+    found = check(text, facts_of(case, language, domain), Rules(MAX_CHARS, language))
+    return found or incomplete(text, case, language, domain)
+
+
+def incomplete(text: str, case: Case, language: Language, domain: str) -> list[str]:
     """A reason says what is shared: that something else was liked is not yet why."""
     said = text.casefold()
     if SLIPS.search(text):
         return ["says what was given, not how many stars"]
+    if len(re.findall(rf"\b{re.escape(plural(domain))}\b", said)) > 1:
+        return [f"says {plural(domain)!r} twice"]
     names = {name for f in case.common for name in (spoken(f, language), label(f, language))}
     return [] if any(name.casefold() in said for name in names) else ["names nothing that the two share"]
 

@@ -254,7 +254,7 @@ def reason_examples(known: Known, here: World, rng: random.Random, refused: Refu
     noun = here.domain.noun
     found = []
     for case in cases(known, here, rng):
-        problems = partial(problems_of, case=case, domain=noun)
+        problems = partial(explain.problems_of, case=case, language="en", domain=noun)
         for _ in range(TRIES):
             text, used = reason(case, noun, rng, held=held)
             why = problems(text)
@@ -264,12 +264,6 @@ def reason_examples(known: Known, here: World, rng: random.Random, refused: Refu
                 found.append(Example("reason", inputs, text, group=noun, problems=problems))
                 break
     return found
-
-
-def problems_of(text: str, case: Case, domain: str) -> list[str]:
-    """What the product's checks say of a reason."""
-    facts = explain.facts_of(case, "en", domain)
-    return check(text, facts, Rules(explain.MAX_CHARS, "en")) or explain.incomplete(text, case, "en")
 
 
 def cases(known: Known, here: World, rng: random.Random) -> list[Case]:

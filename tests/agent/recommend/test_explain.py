@@ -15,7 +15,7 @@ from agent.grounding.check import Rules, check
 from agent.llm.base import Completion
 from agent.llm.scripted import NoModel, Scripted
 from agent.persona.tally import Mark, Side, Tally
-from agent.recommend.explain import MAX_CHARS, Case, Explain, facts_of, inputs, template, things_en
+from agent.recommend.explain import MAX_CHARS, Case, Explain, facts_of, inputs, problems_of, template, things_en
 from agent.types import Candidate, Event, Item, Profile, Receipt, Source, Tag
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -494,3 +494,11 @@ def test_a_title_may_be_called_as_people_call_it():
     facts = facts_of(case, "en", "film")
     for name in ("Breathless", "Breathless (À bout de souffle)"):
         assert check(f"You gave {name} 5 stars; this brings more drama films.", facts, Rules(MAX_CHARS)) == []
+
+
+def test_the_kind_of_thing_is_not_said_twice():
+    mark = Mark(event=2, item="fog", preference=0.7, stars=4.5, kind="rating")
+    case = Case(Candidate(ALIEN, 1.0), ("category:Horror",), (), "", ((FOG, mark),), None, None, None, None, (), 0, "")
+    once = "You gave The Fog 4.5 stars; this brings more horror films."
+    assert problems_of(once, case, "en", "film") == []
+    assert problems_of(once.replace("films", "films films"), case, "en", "film") == ["says 'films' twice"]

@@ -199,7 +199,8 @@ def spoken(folder: Path, planted: int) -> None:
     (folder / chat.FILMS).write_text(json.dumps(info))
     dialogues, turns = [], []
     for number in range(70):
-        first, second = number % 10, planted if number == 0 else number % 10 + 10
+        # Seven pairs, so that each is in every one of the five folds.
+        first, second = number % 7, planted if number == 0 else number % 7 + 10
         said = [
             (1, "hi there"),
             (2, "hello"),
