@@ -23,7 +23,7 @@ FAVOURITE = 0.5
 MAX_TITLE = 60
 DISAGREES = re.compile(
     r"\bis favou?rites\b|\bare an? favou?rite\b|, [^,.]* is a (?:fan )?favou?rite|■,? (?:and )?■ is a\b"
-    r"|^A fan of (?:(?! (?:back|drawn) to )[^.])*(?:,| and) to ",
+    r"|\bfrom (?:the )?■|^A fan of (?:(?! (?:back|drawn) to )[^.])*(?:,| and) to ",
     re.IGNORECASE,
 )
 """Slips of a small model that no fact forbids and every reader sees; ■ stands for a title."""

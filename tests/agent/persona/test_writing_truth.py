@@ -208,6 +208,7 @@ def test_a_long_portrait_stays_within_bounds():
         ("A fan of drama films. Heat. This is a favourite.", "a sentence without a verb"),
         ("A fan of drama films. To Heat.", "a sentence without a verb"),
         ("A fan of drama films. Heat and Baccano! is a favourite.", "one and many disagree"),
+        ("A fan of drama films from the Heat and Baccano!", "one and many disagree"),
         ("A fan of drama films. Baccano! Heat is a favourite.", "one and many disagree"),
         ("A fan of drama films. Heat is a favourite. Heat is a favourite.", "says 'Heat' twice"),
     ],
