@@ -337,7 +337,7 @@ def chat(
 def train(
     skills: Annotated[list[str], typer.Argument(help="wording, reading, judging; one or several.")],
     name: Annotated[str, typer.Option(help="What --llm calls the adapter: builtin+NAME; default: the skills.")] = "",
-    base: Annotated[str, typer.Option(help="builtin or gguf:/path: the model that it is for.")] = "builtin",
+    base: Annotated[str, typer.Option(help="builtin, smollm2 or gguf:/path: the model that it is for.")] = "builtin",
     minutes: Annotated[float, typer.Option(help="How long it may take, about.", min=0.1)] = 60.0,
     examples: Annotated[int | None, typer.Option(help="How many of each skill to train on.", min=1)] = None,
     held: Annotated[int | None, typer.Option(help="How many of each to hold back.", min=1)] = None,

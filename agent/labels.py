@@ -100,6 +100,11 @@ def called(name: str) -> str:
     return OTHERWISE.sub("", name) or name
 
 
+def calls(name: str) -> tuple[str, ...]:
+    """Every way in which a title may be told: as the catalogue writes it, and as people say it."""
+    return tuple(dict.fromkeys((name, called(name))))
+
+
 def title(name: str, language: Language = "en") -> str:
     return f"《{name}》" if language == "zh" else name
 

@@ -284,7 +284,7 @@ def training() -> Iterator[Callable[[Course], None]]:
             nonlocal seen
             steps(now.step, now.steps)
             for point in now.points[seen:]:
-                told(f"step {point.step} of {now.steps}: loss {point.loss:.3f}, on unseen facts {point.held:.3f}")
+                told(f"step {point.step} of {now.steps}: loss {point.loss:.3f}, on unseen facts {point.unseen:.3f}")
             seen = len(now.points)
             if now.stopped:
                 told(f"stopped: {now.stopped}")

@@ -12,7 +12,7 @@ from agent.errors import BadCompletion, LLMError
 from agent.features import kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
-from agent.labels import called, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, calls, label, listing, noun, plural, shown, spoken, title
 from agent.persona.tally import Tally
 from agent.types import Item, Language, Tag
 
@@ -145,7 +145,7 @@ def few_known(who: Portrait) -> list[str]:
 def clumsy(text: str, who: Portrait) -> list[str]:
     """A true text that says the same thing twice is not worth reading."""
     said = text.casefold()
-    titles = list(dict.fromkeys(name for item in who.favourites for name in (item.title, called(item.title))))
+    titles = [name for item in who.favourites for name in calls(item.title)]
     names = titles + [spoken(tag.feature, who.language) for tag in who.likes]
     twice = [name for name in names if len(name) > 3 and said.count(name.casefold()) > 1]
     if twice:
@@ -174,13 +174,11 @@ def facts_of(who: Portrait, tally: Tally) -> Facts:
         known={
             name: year_of(item) | stars(tally.marks[item.id].stars)
             for item in who.favourites
-            for name in (item.title, called(item.title))
+            for name in calls(item.title)
         },
-        liked=frozenset(name for item in who.favourites for name in (item.title, called(item.title))),
+        liked=frozenset(name for item in who.favourites for name in calls(item.title)),
         makers={
-            maker: frozenset(
-                name for item in who.favourites if maker in creators(item) for name in (item.title, called(item.title))
-            )
+            maker: frozenset(name for item in who.favourites if maker in creators(item) for name in calls(item.title))
             for maker in makers
         },
         terms=likes,

@@ -22,7 +22,7 @@ from agent.errors import BadCompletion, LLMError, StoreError
 from agent.features import Described, Population, kind_of, value_of
 from agent.grounding.check import Rules, check, fold, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
-from agent.labels import called, experienced, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, calls, experienced, label, listing, noun, plural, shown, spoken, title
 from agent.persona import naming
 from agent.persona.naming import receipt
 from agent.persona.profiler import NO_MODEL
@@ -417,11 +417,6 @@ def inputs(case: Case, language: Language, domain: str) -> dict[str, str]:
     }
 
 
-def names_of(item: Item) -> set[str]:
-    """What an item may be called."""
-    return {item.title, called(item.title)}
-
-
 def facts_of(case: Case, language: Language, domain: str) -> Facts:
     item = case.candidate.item
     own = [*(one for one, _ in case.close), item]
@@ -433,12 +428,12 @@ def facts_of(case: Case, language: Language, domain: str) -> Facts:
         known={
             name: stars(mark.stars) | year(one.attributes.get("year"))
             for one, mark in case.close
-            for name in names_of(one)
+            for name in calls(one.title)
         },
         offered={item.title: year(item.attributes.get("year"))},
-        liked=frozenset(name for one, _ in case.close for name in names_of(one)),
+        liked=frozenset(name for one, _ in case.close for name in calls(one.title)),
         makers={
-            maker: frozenset(name for one in own if maker in creators(one) for name in names_of(one))
+            maker: frozenset(name for one in own if maker in creators(one) for name in calls(one.title))
             for maker in makers
         },
         terms=frozenset(common),

@@ -12,6 +12,8 @@ from agent.llm.base import Message
 from agent.types import Language
 
 Skill = Literal["wording", "reading", "judging"]
+ELSEWHERE = 500_000
+"""Added to a seed for other facts than those that are trained on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,9 +46,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradients."""
     check_every: int = Field(default=20, ge=1)
-    """Steps between looks at what is held back; after each, a checkpoint is kept."""
+    """Steps between looks at unseen examples; after each, a checkpoint is kept."""
     check_packs: int = Field(default=8, ge=1)
-    """How many packs of it are looked at."""
+    """How many packs of them are looked at."""
     patience: int = Field(default=6, ge=1)
     """Looks in a row without a better one after which it stops."""
     seed: int = 0
@@ -82,8 +82,8 @@ class Point:
     step: int
     loss: float
     """Of the training packs since the last look, per token of an answer."""
-    held: float
-    """Of what is held back."""
+    unseen: float
+    """Of examples that are not trained on."""
 
 
 @dataclass
@@ -99,7 +99,7 @@ class Course:
 
     @property
     def best(self) -> Point | None:
-        return min(self.points, key=lambda one: one.held, default=None)
+        return min(self.points, key=lambda one: one.unseen, default=None)
 
     def worse_for(self) -> int:
         """Looks since the best one."""
@@ -114,7 +114,7 @@ class Learned:
     tensors: dict[str, np.ndarray]
     course: Course
     before: float
-    """Loss on what is held back before the first step."""
+    """Loss on unseen examples before the first step."""
 
 
 Progress = Callable[[Course], None]
@@ -131,13 +131,13 @@ class Learner:
         self,
         weights: Weights,
         training: Sequence[Tokens],
-        held: Sequence[Tokens],
+        watched: Sequence[Tokens],
         recipe: Recipe,
         folder: Path,
         *,
         device: str = "cpu",
     ) -> None:
-        if not training or not held:
+        if not training or not watched:
             raise SetupError("there are no examples to train on or none to measure with")
         torch = torch_module()
         self._torch = torch
@@ -150,10 +150,10 @@ class Learner:
             device=device,
             precision=recipe.precision,
         )
-        self._training, self._held = training, self._packed(held, recipe.seed)[: recipe.check_packs]
+        self._training, self._watched = training, self._packed(watched, recipe.seed)[: recipe.check_packs]
         self._parts = self._model.adapter
         self._optimiser = torch.optim.AdamW(list(self._parts.values()), lr=recipe.rate, weight_decay=0.0)
-        self._mark = digest(recipe, training, held)
+        self._mark = digest(recipe, training, watched)
         self._best = self._adapter()
         self._before = math.nan
         self._epoch: tuple[int, list[Pack]] = (0, [])
@@ -183,8 +183,8 @@ class Learner:
         self._load(kept)
         rate = tokens / seconds
         mean = sum(len(one.tokens) for one in first) / per_epoch
-        # Looks at what is held back are forward passes only: about a third of a step each.
-        looks = sum(len(one.tokens) for one in self._held) / 3 / self._recipe.check_every
+        # Looks at unseen examples are forward passes only: about a third of a step each.
+        looks = sum(len(one.tokens) for one in self._watched) / 3 / self._recipe.check_every
         steps = self.course.steps or self._recipe.epochs * per_epoch
         if minutes is not None and not self.course.steps:
             steps = max(1, min(steps, int(minutes * 60 * rate / (mean + looks))))
@@ -197,7 +197,7 @@ class Learner:
         if not self.course.steps:
             raise SetupError("a run is planned before it begins: see `estimate`")
         if math.isnan(self._before):
-            self._before = self.held_loss()
+            self._before = self.unseen_loss()
         started, earlier = time.perf_counter(), self.course.seconds
         sums, counted = 0.0, 0
         while self.course.step < self.course.steps and not self.course.stopped:
@@ -207,17 +207,17 @@ class Learner:
             self.course.step += 1
             self.course.seconds = earlier + time.perf_counter() - started
             if self.course.step % self._recipe.check_every == 0 or self.course.step == self.course.steps:
-                self.course.points.append(Point(self.course.step, sums / counted, self.held_loss()))
+                self.course.points.append(Point(self.course.step, sums / counted, self.unseen_loss()))
                 sums, counted = 0.0, 0
                 self._look()
             if progress:
                 progress(self.course)
         return Learned({name: values.numpy() for name, values in self._best.items()}, self.course, self._before)
 
-    def held_loss(self) -> float:
-        """Mean loss per token of the answers that are held back."""
+    def unseen_loss(self) -> float:
+        """Mean loss per token of the answers to unseen examples."""
         with self._torch.no_grad():
-            losses = [(float(self._loss(pack)), len(pack.answers)) for pack in self._held]
+            losses = [(float(self._loss(pack)), len(pack.answers)) for pack in self._watched]
         return sum(loss * count for loss, count in losses) / sum(count for _, count in losses)
 
     def _look(self) -> None:
@@ -322,10 +322,10 @@ class Learner:
             }
 
 
-def digest(recipe: Recipe, training: Sequence[Tokens], held: Sequence[Tokens]) -> str:
+def digest(recipe: Recipe, training: Sequence[Tokens], watched: Sequence[Tokens]) -> str:
     """Changes whenever the recipe or an example does."""
     found = hashlib.sha256(recipe.model_dump_json().encode())
-    for one in (*training, *held):
+    for one in (*training, *watched):
         found.update(repr((one.prompt, one.answer)).encode())
     return found.hexdigest()
 
@@ -341,9 +341,9 @@ def peak_memory(torch: Any) -> int:
 
 
 def curve(course: Course, width: int = 640, height: int = 320) -> str:
-    """The losses of a run as an SVG picture: training and held back, by step."""
+    """The losses of a run as an SVG picture: training and unseen, by step."""
     points = course.points
-    top = max((max(one.loss, one.held) for one in points), default=1.0) * 1.05
+    top = max((max(one.loss, one.unseen) for one in points), default=1.0) * 1.05
     last = max((one.step for one in points), default=1)
 
     def line(values: Sequence[tuple[int, float]], colour: str) -> str:
@@ -366,8 +366,8 @@ def curve(course: Course, width: int = 640, height: int = 320) -> str:
             *marks,
             text(width - 20, height - 12, f"{last} steps", "end"),
             line([(one.step, one.loss) for one in points], "#1f77b4"),
-            line([(one.step, one.held) for one in points], "#d62728"),
-            text(60, 16, "loss per token: training (blue), held back (red)"),
+            line([(one.step, one.unseen) for one in points], "#d62728"),
+            text(60, 16, "loss per token: training (blue), unseen (red)"),
             "</svg>",
             "",
         ]

@@ -13,7 +13,7 @@ from typing import Any
 from agent.chat import opinions
 from agent.labels import plural
 from agent.persona import reading
-from agent.training.examples import Example, Examples, mixed
+from agent.training.examples import ELSEWHERE, Example, Examples, mixed
 from agent.training.grammar import chosen, filled, plans, usable, with_articles
 from agent.training.worlds import domains, material, title
 
@@ -27,8 +27,6 @@ KINDS = {
 """Prompt -> its input, and which list of plans is answered how."""
 OPTIONS = {"sentiment": reading.LABELS, "opinion": opinions.CHOICES, "intent": ASKED}
 SHARES = {"sentiment": 0.5, "opinion": 0.3, "intent": 0.2}
-ELSEWHERE = 500_000
-"""Added to a seed for other sentences than those that are trained on."""
 EMPTY = 0.02
 """Share of questions without content, answered each way equally often: the answer to them is taken for bias."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from agent.errors import SetupError, UsageError
+from agent.llm import weights
 from agent.llm.adapters import NAME, About, Base, merged, run_folder, write
 from agent.llm.llamacpp import LlamaCpp
 from agent.settings import Settings
@@ -73,13 +74,13 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
     Raises SetupError, UsageError, and LLMError from measuring.
     """
     settings = rapport.settings
-    base = base_of(order.base)
-    weights = weights_of(base, settings)
+    base = weights.base(order.base)
+    served = weights_of(base, settings)
     examples = gathered(rapport, order)
     say(f"{len(examples.training)} examples to train on, {len(examples.held)} held back")
-    training, watched, before = prepared(weights, examples, order)
+    training, watched, before = prepared(served, examples, order)
     folder = run_folder(settings.adapters_folder, order.name)
-    learner = planned(weights, training, watched, order, folder)
+    learner = planned(served, training, watched, order, folder)
     say(f"{learner.device}: {learner.estimate(order.minutes)}")
     learned = learner.run(progress)
     adapter = settings.adapters_folder / f"{order.name}.gguf"
@@ -90,7 +91,7 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
         "steps": learned.course.step,
         "seconds": round(learned.course.seconds),
         "loss_before": round(learned.before, 4),
-        "loss_after": round(best.held, 4) if best else None,
+        "loss_after": round(best.unseen, 4) if best else None,
     }
     about = About(
         skill="+".join(order.skills),
@@ -119,7 +120,7 @@ def train(rapport: Rapport, order: Order, say: Say, progress: Callable[[Course],
 
 def foretell(rapport: Rapport, order: Order) -> Estimate:
     """What `train` would take, from its first steps; writes nothing."""
-    base = weights_of(base_of(order.base), rapport.settings)
+    base = weights_of(weights.base(order.base), rapport.settings)
     training, watched, _ = prepared(base, gathered(rapport, order), order, measured=False)
     folder = run_folder(rapport.settings.adapters_folder, order.name)
     return planned(base, training, watched, order, folder).estimate(order.minutes)
@@ -158,18 +159,6 @@ def skills(names: Sequence[str]) -> tuple[Skill, ...]:
     if unknown := [name for name in names if name not in known]:
         raise UsageError(f"{unknown[0]!r} is no skill; there are {', '.join(known)}")
     return tuple(skill for skill in known if skill in names)
-
-
-def base_of(spec: str) -> Base:
-    """The served weights that `spec` names. Raises UsageError, SetupError."""
-    from agent.llm.weights import base
-
-    if spec.partition(":")[0] not in ("builtin", "smollm2", "gguf", "hf"):
-        raise UsageError(
-            f"{spec!r} is no model that an adapter can be trained for: builtin, smollm2, gguf:/path/file.gguf or "
-            "hf:OWNER/REPO:FILE"
-        )
-    return base(spec)
 
 
 def weights_of(base: Base, settings: Settings) -> Path:

@@ -23,7 +23,7 @@ from agent.persona.evidence import evidence
 from agent.persona.tally import Tally, add
 from agent.recommend import explain
 from agent.recommend.explain import Case, Explain, stars_en
-from agent.training.examples import Example, Examples, mixed
+from agent.training.examples import ELSEWHERE, Example, Examples, mixed
 from agent.training.grammar import Voice, chosen, filled, plans, sentence, usable, voiced
 from agent.training.worlds import Domain, Person, World, domains, material, person, traits, world
 from agent.types import Candidate, Item, Source, Tag
@@ -32,8 +32,6 @@ PEOPLE = 8
 """People of one catalogue."""
 REASONS = 3
 """New items of each person that a reason is written for."""
-ELSEWHERE = 500_000
-"""Added to a seed for other catalogues than those that are trained on."""
 TRIES = 12
 """Sentences that are tried for one set of facts before it is given up."""
 
@@ -305,24 +303,11 @@ def reason(case: Case, domain: str, rng: random.Random, *, held: bool) -> tuple[
 
 def shared(common: Sequence[str], domain: str, rng: random.Random) -> tuple[str, str]:
     """What two items share, as more of it and as what one of them is: "crime films by X", "a crime film by X"."""
-    by_kind: dict[str, list[str]] = {}
-    for feature in common:
-        by_kind.setdefault(kind_of(feature), []).append(feature)
     shop = domain == "product"
-    kinds = listing([label(one) if shop else spoken(one) for one in by_kind.get("category", ())])
-    tongue = "".join(f"{label(one)} " for one in by_kind.get("language", ())[:1])
-    tails = []
-    if makers := by_kind.get("creator"):
-        tails.append(f"by {listing([spoken(one) for one in makers])}")
-    if decade := by_kind.get("decade"):
-        tails.append(f"from {spoken(decade[0])}")
-    if words := by_kind.get("word"):
-        quoted = listing([f"“{value_of(one)}”" for one in words])
-        tails.append(rng.choice(("on the theme of {}", "with {} as a theme", "about {}")).format(quoted))
-    if price := by_kind.get("price"):
-        tails.append(f"at {spoken(price[0])}")
-    if length := by_kind.get("minutes"):
-        tails.append(f"with a {'short' if length[0].endswith('low') else 'long'} running time")
+    kinds = listing([label(one) if shop else spoken(one) for one in common if kind_of(one) == "category"])
+    tongue = "".join([f"{label(one)} " for one in common if kind_of(one) == "language"][:1])
+    rest = [one for one in common if kind_of(one) not in ("category", "language")]
+    tails = [one.replace("on the theme of", rng.choice(("on the theme of", "about"))) for one in explain.tails(rest)]
     if len(tails) > 1 and rng.random() < 0.3 and not tails[0].startswith("by"):
         tails.reverse()
     tail = "".join(f" {one}" for one in tails)

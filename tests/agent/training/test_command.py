@@ -51,7 +51,7 @@ def test_it_trains_reports_and_the_adapter_is_listed(run, tiny, tmp_path):
     assert "before · " in run.out.getvalue()
     assert "after  · " in run.out.getvalue()
     assert f"rapport models use gguf:{tiny}+mine" in run.err.getvalue()
-    assert "held back" in run.err.getvalue()
+    assert "unseen facts" in run.err.getvalue()
     assert (run_folder(tmp_path / "home" / "adapters", "mine") / "loss.svg").exists()
     assert run("models", "list") == 0
     assert "+mine: reading" in run.out.getvalue()

@@ -54,7 +54,7 @@ def learned(learner):
 def test_it_learns_what_it_was_not_shown(learned):
     best = learned.course.best
     assert best is not None
-    assert best.held < 0.6 * learned.before
+    assert best.unseen < 0.6 * learned.before
 
 
 def test_a_pack_is_its_examples_one_by_one(tiny):

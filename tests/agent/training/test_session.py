@@ -11,6 +11,7 @@ import pytest
 
 from agent.ask import outdated, template_of
 from agent.errors import SetupError, UsageError
+from agent.llm import weights
 from agent.llm.adapters import About, about, drop_learned, run_folder, write
 from agent.llm.connect import adapter_of
 from agent.llm.files import sha256
@@ -48,7 +49,7 @@ def test_from_examples_to_a_model_that_answers(tiny, settings):
         report = session.train(rapport, order(tiny), told.append)
     assert report.difference < 0.05
     assert report.course.best is not None
-    assert report.course.best.held < report.before_loss
+    assert report.course.best.unseen < report.before_loss
     assert report.before is not None
     assert report.after is not None
     assert {one.prompt for one in report.after.chosen} <= {"sentiment", "opinion", "intent"}
@@ -89,8 +90,8 @@ def test_names_and_bases_that_are_none(tiny, settings):
             session.gathered(rapport, Order(("reading",), "../up"))
         with pytest.raises(UsageError, match="too little history"):
             session.gathered(rapport, Order(("judging",), "judge"))
-    with pytest.raises(UsageError, match="no model that an adapter"):
-        session.base_of("openai:gpt")
+    with pytest.raises(SetupError, match="no model that runs here"):
+        weights.base("openai:gpt")
 
 
 def test_a_prompt_that_changed_makes_an_adapter_stale():
