@@ -105,7 +105,7 @@ def rerank_anyway(rapport: Rapport, recorder: Recorder, profile: Profile) -> Non
     kind = Structured if recorder.capable else Letters
     try:
         kind(Ask(recorder, rapport.store.log_call, profile.user), steps.gate, steps.rerank).vote(
-            query, profile, candidates, steps.liked_lately(events)
+            query, profile, candidates, steps.opinions(events)
         )
     except Unavailable:
         return

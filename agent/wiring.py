@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
@@ -39,6 +39,7 @@ from agent.recommend.collaborative import Collaborative, CollaborativeConfig
 from agent.recommend.explain import Explain, nobody
 from agent.recommend.near import Near, Remembered
 from agent.recommend.recommender import Recommender
+from agent.recommend.rerank import share_of
 from agent.recommend.retrieve import Popular, Retrieve, crowd_size, index_errors, popularity
 from agent.settings import Settings, load
 from agent.types import (
@@ -378,6 +379,7 @@ class Rapport:
             ),
             vectors=self._vectors,
             gate=gate.load(self.settings.gate_file if self.settings.gate_file.exists() else SHIPPED_GATE),
+            others=partial(share_of, self.background.stats),
         )
 
     @part

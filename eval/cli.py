@@ -56,6 +56,12 @@ def _gate(on: On) -> dict[str, Any]:
     return run_on_home(on.home, on.llm, on.users)
 
 
+def _gate_each(on: On) -> dict[str, Any]:
+    from eval.gate import run_on_home
+
+    return run_on_home(on.home, on.llm, on.users, each=True)
+
+
 def _writing(on: On) -> dict[str, Any]:
     from eval.writing import run_on_home
 
@@ -183,6 +189,7 @@ def _replay(on: On) -> dict[str, Any]:
 
 TASKS = {
     "gate": Task("does the model's vote improve the order? writes gate.json, which `recommend` reads", _gate),
+    "gate-each": Task("the same for a small model that is asked yes or no of each candidate", _gate_each),
     "writing": Task(
         "how often personas and reasons of real people pass every check as the model wrote them",
         _writing,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from agent.persona.tally import Tally, add
 from agent.persona.writing import portrait, template
 from agent.recommend.gate import BUCKETS, Bucket, Measurement, save
 from agent.recommend.gate import load as load_gate
-from agent.recommend.rerank import ModelReranker, blend, choose_reranker
+from agent.recommend.rerank import Each, ModelReranker, blend, choose_reranker, share_of
 from agent.settings import load
 from agent.types import Candidate, Event, Profile, Query
 from agent.wiring import Rapport, open_rapport
@@ -170,13 +171,18 @@ def gain(ranked: Sequence[Candidate], hidden: str, k: int) -> float:
     return next((1 / math.log2(rank + 1) for rank in ranks), 0.0)
 
 
-def run_on_home(home: Path | None, llm: str | None, users: int) -> dict[str, Any]:
-    """Measure the model of an opened home on `users` of its people, and write the home's gate file."""
+def run_on_home(home: Path | None, llm: str | None, users: int, *, each: bool = False) -> dict[str, Any]:
+    """Measure the model of an opened home on `users` of its people, and write the home's gate file.
+
+    `each`: the model is asked yes or no of each candidate, instead of as its kind is asked unless told otherwise.
+    """
     with open_rapport(settings=load(home=home, llm=llm)) as rapport, show.progress("people") as progress:
         retrieve = rapport.recommender.retrieve
         if retrieve is None:
             raise SetupError("the gate is measured on the index: run `rapport index` first")
-        reranker = choose_reranker(Ask(rapport.llm, rapport.store.log_call))
+        ask = Ask(rapport.llm, rapport.store.log_call)
+        stats = rapport.background.stats
+        reranker = Each(ask, others=partial(share_of, stats)) if each else choose_reranker(ask)
         if not isinstance(reranker, ModelReranker):
             raise SetupError("there is no model to measure: name one with --llm")
         everybody = rapport.store.users()
@@ -192,12 +198,11 @@ def run_on_home(home: Path | None, llm: str | None, users: int) -> dict[str, Any
 
         def vote(user: str, shown: Sequence[Event], window: Sequence[Candidate]) -> Sequence[float]:
             profile = profile_of(rapport, user, shown)
-            liked = [event.item for event in reversed(shown) if is_positive(event)][:8]
-            titles = [item.title for item in rapport.store.items(liked).values()]
-            return reranker.vote(Query(user, task.window), profile, window, titles).scores
+            return reranker.vote(Query(user, task.window), profile, window, rapport.recommender.opinions(shown)).scores
 
         task = GateTask()
-        prompt = template_of("rerank-order" if rapport.llm.capable else "rerank", rapport.settings.language)
+        asked = "liking" if each else "rerank-order" if rapport.llm.capable else "rerank"
+        prompt = template_of(asked, rapport.settings.language)
         measured = measure(
             histories(),
             candidates,

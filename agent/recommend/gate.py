@@ -82,6 +82,11 @@ class Gate(BaseModel, frozen=True, extra="forbid"):
         why = "shown to help" if weight else "not shown to help"
         return f"rerank weight {weight:g}: {why} at {events} events, measured {measured.measured_at:%Y-%m-%d}"
 
+    def prompt(self, model: str) -> str:
+        """Id of the prompt that `model` was measured with; "" for one that is not measured."""
+        measured = self._measured(model)
+        return measured.prompt if measured else ""
+
     def with_measurement(self, new: Measurement) -> Gate:
         """The gate with `new` in the place of what was known about the same model."""
         others = tuple(one for one in self.measurements if one.model != new.model)

@@ -23,7 +23,7 @@ from agent.recommend.explore import ExploreConfig, believed, explored, places, u
 from agent.recommend.fit import fitting_first
 from agent.recommend.gate import Gate
 from agent.recommend.known import Acquaintances, Known
-from agent.recommend.rerank import Identity, RerankConfig, Reranked, choose_reranker
+from agent.recommend.rerank import Identity, Opinion, RerankConfig, Reranked, Share, choose_reranker, nobody_said
 from agent.recommend.retrieve import rescored
 from agent.types import Answer, Candidate, Event, Profile, Provenance, Query, Recommendation, Slot, Source
 
@@ -54,6 +54,8 @@ class Recommender:
     rerank: RerankConfig = field(default_factory=RerankConfig)
     diversity: DiversifyConfig = field(default_factory=DiversifyConfig)
     explore: ExploreConfig = field(default_factory=ExploreConfig)
+    others: Callable[[str], Share | None] = nobody_said
+    """Item -> how many of those who judged it liked it."""
 
     def __call__(self, query: Query, *, allow_new: bool = False) -> Answer:
         """`query.n` recommendations, or fewer when the catalogue or the filters hold no more.
@@ -182,20 +184,22 @@ class Recommender:
         ask: Ask,
     ) -> tuple[Reranked, tuple[str, ...]]:
         try:
-            rerank = choose_reranker(ask, self.gate, self.rerank)
-            return rerank(query, profile, candidates, self.liked_lately(events)), ()
+            rerank = choose_reranker(ask, self.gate, self.rerank, self.others)
+            return rerank(query, profile, candidates, self.opinions(events)), ()
         except LLMError as error:
             kept = Identity()(query, profile, candidates)
             return kept, (f"no vote of the model, retrieval order stands: {type(error).__name__}",)
 
-    def liked_lately(self, events: Sequence[Event]) -> list[str]:
-        """Titles of what the person liked last, newest first. `events`: oldest first."""
-        liked = [
-            one.item
-            for one in reversed(events)
-            if one.kind in ("like", "purchase") or (one.kind in ("rating", "review") and (one.value or 0) >= LIKED)
-        ]
-        return [item.title for item in self.store.items(liked[: self.rerank.recent]).values() if item.title]
+    def opinions(self, events: Sequence[Event]) -> list[Opinion]:
+        """What the person thought of what they had last, newest first, as far as the model is told. `events`: oldest
+        first."""
+        said: dict[str, bool] = {}
+        for event in reversed(events):
+            if sum(said.values()) >= self.rerank.recent and len(said) >= self.rerank.lately:
+                break
+            if (liked := approved(event)) is not None:
+                said.setdefault(event.item, liked)
+        return [Opinion(item.title, said[id]) for id, item in self.store.items(said).items() if item.title]
 
     def _diverse(self, candidates: Sequence[Candidate], n: int) -> tuple[list[Candidate], tuple[str, ...]]:
         pool = [one.item.id for one in candidates[: self.diversity.pool * n]]
@@ -204,6 +208,15 @@ class Recommender:
         except StoreError as error:
             stored, notes = {}, (f"how alike the items are was not looked at: {error}",)
         return diversify(candidates, stored, n, self.diversity)[:n], notes
+
+
+def approved(event: Event) -> bool | None:
+    """Whether an event says that its item was liked; None where it says neither."""
+    if event.kind in ("like", "purchase", "dislike"):
+        return event.kind != "dislike"
+    if event.kind in ("rating", "review") and event.value is not None:
+        return event.value >= LIKED
+    return None
 
 
 def few(events: int) -> str:

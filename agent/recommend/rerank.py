@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import string
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
@@ -19,8 +19,8 @@ from agent.errors import BadCompletion
 from agent.llm.base import Schema
 from agent.recommend.catalogue import line, plain
 from agent.recommend.gate import Gate
-from agent.recommend.retrieve import rescored, strongest
-from agent.types import Candidate, Profile, Provenance, Query, Source
+from agent.recommend.retrieve import Stats, rescored, strongest
+from agent.types import Candidate, Item, Profile, Provenance, Query, Source
 
 X = TypeVar("X")
 LETTERS = string.ascii_uppercase[:20]
@@ -32,6 +32,9 @@ TITLE_CHARS = 80
 WORDS_CHARS = 300
 INSTRUCTION_TOKENS = 250
 """More than the prompt takes without person and options, chat template included."""
+LIKING = ("yes", "no")
+FEWEST_OTHERS = 5
+"""What fewer people think of an item is not told."""
 
 
 class RerankConfig(BaseModel, frozen=True, extra="forbid"):
@@ -47,6 +50,35 @@ class RerankConfig(BaseModel, frozen=True, extra="forbid"):
     dislikes: int = Field(default=3, ge=0)
     recent: int = Field(default=8, ge=0)
     """Titles of recently liked items in the prompt."""
+    lately: int = Field(default=10, ge=1)
+    """Yes or no only: of how many of the last opinions the prompt tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What somebody thought of an item that they had."""
+
+    title: str
+    liked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many of those who judged an item liked it."""
+
+    liked: int
+    said: int
+
+
+def share_of(stats: Mapping[str, Stats], item: str) -> Share | None:
+    """What everybody's events say of an item; None for one without any."""
+    found = stats.get(item)
+    return Share(found.positive, found.events) if found else None
+
+
+def nobody_said(item: str) -> Share | None:
+    """Where what others think is not known."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +102,9 @@ class Reranked:
 
 class Reranker(Protocol):
     def __call__(
-        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
     ) -> Reranked:
-        """A permutation of `candidates`. `recent`: titles of what the person liked last, newest first."""
+        """A permutation of `candidates`. `recent`: what the person thought of what they had last, newest first."""
         ...
 
 
@@ -86,7 +118,7 @@ class Identity:
     """Retrieval order: what a reranker must beat, and what answers while there is no model."""
 
     def __call__(
-        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
     ) -> Reranked:
         return Reranked(tuple(candidates))
 
@@ -100,11 +132,13 @@ class ModelReranker(ABC):
     config: RerankConfig = field(default_factory=RerankConfig)
 
     @abstractmethod
-    def vote(self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()) -> Vote:
+    def vote(
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
+    ) -> Vote:
         """The model's scores of the first candidates, whatever the gate says. Raises LLMError."""
 
     def __call__(
-        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
     ) -> Reranked:
         """A permutation of `candidates`; the model is not asked where its vote does not count. Raises LLMError."""
         llm = self.ask.llm
@@ -127,7 +161,7 @@ class ModelReranker(ABC):
         known = llm.count_tokens(" ".join(f"{value}" for value in person.values()))
         return self.ask.fit(lines, llm.context - INSTRUCTION_TOKENS - known - answer_tokens)
 
-    def person(self, query: Query, profile: Profile, recent: Sequence[str]) -> dict[str, Any]:
+    def person(self, query: Query, profile: Profile, recent: Sequence[Opinion]) -> dict[str, Any]:
         """What the prompt says of the person: its inputs but for the options."""
         config = self.config
         likes, dislikes = (strongest(profile.tags, polarity, latent=False) for polarity in (1, -1))
@@ -135,7 +169,7 @@ class ModelReranker(ABC):
             "persona": plain(profile.persona, PERSONA_CHARS),
             "likes": [plain(tag.name, TAG_CHARS) for tag in likes[: config.likes]],
             "dislikes": [plain(tag.name, TAG_CHARS) for tag in dislikes[: config.dislikes]],
-            "recent": [plain(title, TITLE_CHARS) for title in recent[: config.recent]],
+            "recent": titles([one for one in recent if one.liked][: config.recent]),
             "words": plain(query.words, WORDS_CHARS),
         }
 
@@ -149,7 +183,9 @@ class Letters(ModelReranker):
     al. 2024, Large Language Models Are Not Robust Multiple Choice Selectors.
     """
 
-    def vote(self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()) -> Vote:
+    def vote(
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
+    ) -> Vote:
         language = query.language or profile.language
         person = self.person(query, profile, recent)
         lines = self._window(person, candidates, len(LETTERS) * 4)
@@ -165,10 +201,38 @@ class Letters(ModelReranker):
         return Vote(tuple(scores), sum(row is None for row in (prior, *rows)), provenance_of(self.ask, replies))
 
 
+@dataclass(frozen=True)
+class Each(ModelReranker):
+    """The model says of every candidate alone whether the person will like it: the probability of yes.
+
+    Source: pointwise ranking by the likelihood of yes, Nogueira et al. 2020, and TALLRec, Bao et al. 2023.
+    """
+
+    others: Callable[[str], Share | None] = nobody_said
+    """Item -> how many of those who judged it liked it."""
+
+    def vote(
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
+    ) -> Vote:
+        inputs = [
+            liking_inputs(recent, one.item, self.others(one.item.id), query.words, self.config)
+            for one in candidates[: self.config.window]
+        ]
+        language = query.language or profile.language
+        replies = self.ask.choose("liking", inputs, LIKING, language=language)
+        rows = [readable(reply.value, len(LIKING)) for reply in replies]
+        unread = sum(row is None for row in rows)
+        # Without a readable answer the whole vote is none: a guess for one item would move all the others.
+        scores = tuple(0.0 if row is None or unread else round(row[0] - row[1], 6) for row in rows)
+        return Vote(scores, unread, provenance_of(self.ask, replies))
+
+
 class Structured(ModelReranker):
     """The model writes the order as handles, decoded under an enum of them. For capable models."""
 
-    def vote(self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[str] = ()) -> Vote:
+    def vote(
+        self, query: Query, profile: Profile, candidates: Sequence[Candidate], recent: Sequence[Opinion] = ()
+    ) -> Vote:
         person = self.person(query, profile, recent)
         lines = self._window(person, candidates, answer_tokens(self.config.window) * 2)
         handles = [f"c{place}" for place in range(1, len(lines) + 1)]
@@ -192,10 +256,46 @@ class Structured(ModelReranker):
         return Vote(scores, ordered.repairs, provenance_of(self.ask, [answer]))
 
 
-def choose_reranker(ask: Ask, gate: Gate | None = None, config: RerankConfig | None = None) -> Reranker:
-    """The format that suits the model: a written order for a capable one, letters for a small one."""
-    kind = Structured if ask.llm.capable else Letters
-    return kind(ask, gate or Gate(), config or RerankConfig())
+def choose_reranker(
+    ask: Ask,
+    gate: Gate | None = None,
+    config: RerankConfig | None = None,
+    others: Callable[[str], Share | None] = nobody_said,
+) -> Reranker:
+    """The format that suits the model: a written order for a capable one, for a small one that which it was measured
+    with, else letters."""
+    gate, config = gate or Gate(), config or RerankConfig()
+    if ask.llm.capable:
+        return Structured(ask, gate, config)
+    if gate.prompt(ask.llm.name).startswith("liking."):
+        return Each(ask, gate, config, others)
+    return Letters(ask, gate, config)
+
+
+def liking_inputs(
+    recent: Sequence[Opinion], item: Item, others: Share | None, words: str = "", config: RerankConfig | None = None
+) -> dict[str, Any]:
+    """What the yes-or-no question says. `recent`: newest first."""
+    config = config or RerankConfig()
+    told = recent[: config.lately]
+    return {
+        "liked": titles([one for one in told if one.liked]),
+        "disliked": titles([one for one in told if not one.liked]),
+        "words": plain(words, WORDS_CHARS),
+        "item": line(item, config.item_chars),
+        "others": percent(others),
+    }
+
+
+def titles(opinions: Iterable[Opinion]) -> list[str]:
+    return [plain(one.title, TITLE_CHARS) for one in opinions]
+
+
+def percent(share: Share | None) -> str:
+    """Per cent who liked it; "" where too few said anything."""
+    if share is None or share.said < FEWEST_OTHERS:
+        return ""
+    return str(round(100 * share.liked / share.said))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Examples of judging, from the histories of this installation: which of lettered options did this person like next?
+"""Examples of judging, from the histories of this installation: will this person like that, and which of lettered
+options did they like next?
 
 What the person liked last is taken out of their history; everything that the prompt says comes from what lies before
 it. The other options are what the retriever puts forward instead. Only histories that are in the home are seen: what is
@@ -8,7 +9,7 @@ to be measured on must not be imported.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from agent.ask import Ask
@@ -18,10 +19,19 @@ from agent.persona import naming, writing
 from agent.persona.evidence import evidence
 from agent.persona.tally import Tally, add
 from agent.recommend.catalogue import line
-from agent.recommend.recommender import Recommender
-from agent.recommend.rerank import LETTERS, Letters, RerankConfig, lettered
+from agent.recommend.recommender import Recommender, approved
+from agent.recommend.rerank import (
+    LETTERS,
+    LIKING,
+    Letters,
+    Opinion,
+    RerankConfig,
+    Share,
+    lettered,
+    liking_inputs,
+)
 from agent.training.examples import Example, Examples, mixed
-from agent.types import Event, Profile, Query
+from agent.types import Event, Item, Profile, Query
 from agent.wiring import Rapport
 
 FEWEST_EVENTS = 8
@@ -31,6 +41,12 @@ PER_PERSON = 3
 """Questions about one person: about the last thing they liked, the one before it, and so on."""
 CONTENT_FREE = 30
 """One question in so many has options that say nothing."""
+LETTERED = 4
+"""One question in so many is about lettered options, the others about one item alone."""
+FEWEST_OPINIONS = 3
+"""Opinions that a question about one item tells at least."""
+DESCRIBED = 0.7
+"""Share of questions about one item with more than its title, and of those with what others think of it."""
 HELD_SHARE = 10
 """One person in so many is held back."""
 
@@ -54,11 +70,56 @@ def examples(rapport: Rapport, count: int, held: int, seed: int) -> Examples:
     kept = people[::HELD_SHARE]
     others = sorted(set(people) - set(kept))
     rng.shuffle(others)
-    empty = count // CONTENT_FREE
-    real = asked(rapport, others, count - empty, rng, seed)
-    training = mixed([real, [content_free(one, rng) for one in real[:empty]]], seed)
-    aside = asked(rapport, kept, held, rng, seed)
+    lettered_ones = count // LETTERED
+    empty = lettered_ones // CONTENT_FREE
+    real = asked(rapport, others, lettered_ones - empty, rng, seed)
+    alone = judged(rapport, others, count - lettered_ones, rng)
+    training = mixed([real, [content_free(one, rng) for one in real[:empty]], alone], seed)
+    lettered_held = held // LETTERED
+    aside = mixed(
+        [asked(rapport, kept, lettered_held, rng, seed), judged(rapport, kept, held - lettered_held, rng)], seed
+    )
     return Examples(training, aside, aside)
+
+
+def judged(rapport: Rapport, people: Sequence[str], count: int, rng: random.Random) -> list[Example]:
+    """What people thought of something new, one question a person in turn, until there are `count`."""
+    asking = [questions(rapport, user, rng) for user in people]
+    found: list[Example] = []
+    while asking and len(found) < count:
+        taken = [(one, example) for one in asking if (example := next(one, None))]
+        found += [example for _, example in taken]
+        asking = [one for one, _ in taken]
+    return found[:count]
+
+
+def questions(rapport: Rapport, user: str, rng: random.Random) -> Iterator[Example]:
+    """Whether one person liked this or that, in an order of chance, from their opinions before it."""
+    said = [(event.item, liked) for event in rapport.store.events(user) if (liked := approved(event)) is not None]
+    items = rapport.store.items(item for item, _ in said)
+    opinions = [Opinion(items[id].title, liked) for id, liked in said if id in items]
+    places = [at for at, (id, _) in enumerate(said) if at >= FEWEST_OPINIONS and id not in dict(said[:at])]
+    config = rapport.recommender.rerank
+    rng.shuffle(places)
+    for at in places:
+        id, liked = said[at]
+        before = opinions[max(0, at - rng.randint(FEWEST_OPINIONS, config.lately)) : at]
+        item = items[id] if rng.random() < DESCRIBED else Item(id, items[id].title)
+        others = without(rapport.recommender.others(id), [one for one in said if one[0] == id])
+        yield Example(
+            "liking",
+            liking_inputs(before[::-1], item, others if rng.random() < DESCRIBED else None, config=config),
+            LIKING[not liked],
+            LIKING,
+            "liking",
+        )
+
+
+def without(others: Share | None, own: Sequence[tuple[str, bool]]) -> Share | None:
+    """What everybody but one person thought of an item: their own opinion is what is asked for."""
+    if others is None:
+        return None
+    return Share(others.liked - sum(liked for _, liked in own), others.said - len(own))
 
 
 def content_free(example: Example, rng: random.Random) -> Example:
@@ -131,8 +192,8 @@ def question(rapport: Rapport, moment: Moment, rng: random.Random) -> Example | 
     return Example("rerank", {**person, "options": options}, answer, letters, "rerank", profile.language)
 
 
-def recent(recommender: Recommender, moment: Moment) -> list[str]:
-    return recommender.liked_lately(moment.before)
+def recent(recommender: Recommender, moment: Moment) -> list[Opinion]:
+    return recommender.opinions(moment.before)
 
 
 def profile_of(rapport: Rapport, moment: Moment) -> Profile:

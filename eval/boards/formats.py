@@ -7,7 +7,7 @@ The candidates are the 20 films that the linear blend of board A ranks first: it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from agent.persona.evidence import evidence
 from agent.persona.naming import tag_of
 from agent.persona.tally import Tally, add
 from agent.persona.writing import portrait, template
-from agent.recommend.rerank import Letters, ModelReranker, RerankConfig, Structured
+from agent.recommend.rerank import Each, Letters, ModelReranker, Opinion, RerankConfig, Share, Structured
 from agent.types import Candidate, Event, Item, Profile, Query
 from eval import baselines
 from eval.board import Answered, Board, Case, Labels, Part, System
@@ -29,7 +29,7 @@ from eval.compare import Measure
 from eval.metrics import mrr, ndcg
 from eval.movielens import FOLDER, Rating, board, earlier, films, read
 
-WINDOW, RECENT, FEW = 20, 8, 100
+WINDOW, FEW = 20, 100
 LIKED = 4.0
 LENGTHS = ((0, 50), (51, 100), (101, 200), (201, 10**9))
 
@@ -40,8 +40,10 @@ class Choice:
 
     profile: Profile
     candidates: tuple[Candidate, ...]
-    recent: tuple[str, ...]
-    """Titles liked last, newest first."""
+    recent: tuple[Opinion, ...]
+    """What was thought of the films rated last, newest first."""
+    others: Mapping[str, Share]
+    """What other people thought of the candidates."""
 
 
 def retrieved(choices: Sequence[Choice]) -> list[list[str]]:
@@ -57,10 +59,10 @@ def shuffled(seed: int, choices: Sequence[Choice]) -> list[list[str]]:
     return [chance.permutation(order).tolist() for order in retrieved(choices)]
 
 
-def reranked(make: Callable[[Ask], ModelReranker], choice: Choice, ask: Ask) -> Answered:
+def reranked(make: Callable[[Ask, Choice], ModelReranker], choice: Choice, ask: Ask) -> Answered:
     """The model's order alone; what it left out or invented is filled in retrieval order, and counted."""
     query = Query(choice.profile.user, WINDOW)
-    vote = make(ask).vote(query, choice.profile, choice.candidates, choice.recent)
+    vote = make(ask, choice).vote(query, choice.profile, choice.candidates, choice.recent)
     ids = [one.item.id for one in choice.candidates]
     order = sorted(range(len(vote.scores)), key=lambda at: (-vote.scores[at], at))
     spent = vote.provenance
@@ -73,8 +75,16 @@ def reranked(make: Callable[[Ask], ModelReranker], choice: Choice, ask: Ask) -> 
     )
 
 
-def letters(orders: int, ask: Ask) -> ModelReranker:
+def letters(orders: int, ask: Ask, choice: Choice) -> ModelReranker:
     return Letters(ask, config=RerankConfig(orders=orders))
+
+
+def each(ask: Ask, choice: Choice) -> ModelReranker:
+    return Each(ask, others=choice.others.get)
+
+
+def written(ask: Ask, choice: Choice) -> ModelReranker:
+    return Structured(ask)
 
 
 def load(data: Path) -> list[Part]:
@@ -86,13 +96,14 @@ def load(data: Path) -> list[Part]:
     population = survey(
         (catalogue[id] for id in asked.movies), Counter(one.movie for seen in asked.histories.values() for one in seen)
     )
+    others = shares(one for seen in asked.histories.values() for one in seen)
     scores = baselines.matrices(fitted, asked)[baselines.BLEND]
     cases = []
     for (user, seen), row, own in zip(asked.histories.items(), scores, baselines.places(asked), strict=True):
         row[own] = -np.inf
         best = np.argsort(-row, kind="stable")[:WINDOW]
         found = tuple(Candidate(catalogue[asked.movies[at]], float(-place)) for place, at in enumerate(best))
-        cases.append(Case(user, choice(user, seen, found, catalogue, population), slices=slices(len(seen))))
+        cases.append(Case(user, choice(user, seen, found, catalogue, population, others), slices=slices(len(seen))))
     right = {user: one.movie for user, one in labels.next.items()}
     inside = sum(right[case.id] in {one.item.id for one in case.shown.candidates} for case in cases)
     return [
@@ -116,6 +127,7 @@ def choice(
     candidates: tuple[Candidate, ...],
     catalogue: Mapping[str, Item],
     population: Population,
+    others: Mapping[str, Share],
 ) -> Choice:
     events = [Event(at, user, one.movie, "rating", one.stars, at=one.at) for at, one in enumerate(seen, 1)]
     items = {one.movie: catalogue[one.movie] for one in seen}
@@ -123,8 +135,15 @@ def choice(
     tags = tuple(tag_of(one, shown(label(one.feature))) for one in evidence(tally, population))
     persona = template(portrait(tags, tally, items, "film", "en"))
     profile = Profile(user, tags, persona, events=len(events), as_of=tally.at)
-    liked = [catalogue[one.movie].title for one in reversed(seen) if one.stars >= LIKED][:RECENT]
-    return Choice(profile, candidates, tuple(liked))
+    said = [Opinion(catalogue[one.movie].title, one.stars >= LIKED) for one in reversed(seen)]
+    return Choice(profile, candidates, tuple(said), {one.item.id: others[one.item.id] for one in candidates})
+
+
+def shares(rows: Iterable[Rating]) -> dict[str, Share]:
+    """What people thought of each film. Nobody's candidates are films that they rated themselves."""
+    rows = list(rows)
+    said, liked = Counter(one.movie for one in rows), Counter(one.movie for one in rows if one.stars >= LIKED)
+    return {film: Share(liked[film], count) for film, count in said.items()}
 
 
 def slices(length: int) -> tuple[tuple[str, str], ...]:
@@ -144,7 +163,8 @@ SYSTEMS = (
     System("shuffled, seed 0", "baseline", partial(shuffled, 0)),
     System("letters, 2 orders", "rapport", one=partial(reranked, partial(letters, 2))),
     System("letters, 4 orders", "rapport", one=partial(reranked, partial(letters, 4))),
-    System("an order written under a grammar", "rapport", one=partial(reranked, Structured)),
+    System("yes or no of each", "rapport", one=partial(reranked, each)),
+    System("an order written under a grammar", "rapport", one=partial(reranked, written)),
 )
 MEASURES = (
     Measure("NDCG@10[blend top 20]", lambda order, right: (float(ndcg([place(order, right)], 10)[0]),)),

@@ -32,6 +32,13 @@ RERANK = {
 EXAMPLES = {
     "converse": {"items": "films"},
     "intent": {"message": "a quiet evening with my dad"},
+    "liking": {
+        "liked": ["Ronin (1998)", "Collateral (2004)"],
+        "disliked": ["Saw (2004)"],
+        "words": "",
+        "item": "Heat (1995), Crime, by Michael Mann.",
+        "others": "72",
+    },
     "opinion": {"message": "Heat put me to sleep"},
     "persona": {"likes": "crime films, heist, the 1990s", "favourites": "Heat, Ronin", "dislikes": "horror films"},
     "reason": {"common": "crime, the 1990s", "liked": "Ronin", "stars": "4.5"},

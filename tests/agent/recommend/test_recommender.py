@@ -10,6 +10,7 @@ from agent.errors import StoreError, TimedOut, Unavailable, UnknownItem, Unknown
 from agent.history.store import event_id
 from agent.llm.scripted import Scripted
 from agent.recommend.recommender import RETRIEVED, few
+from agent.recommend.rerank import Opinion, RerankConfig
 from agent.types import Condition, Event, Item
 from vectorstore.base import VectorStoreError
 
@@ -251,7 +252,20 @@ def test_the_model_hears_what_was_liked_lately_and_no_titles_of_others(rapport):
 
 def test_plays_are_not_stars(rapport):
     events = [Event(1, "x", "f1", "play", 400.0), Event(2, "x", "f2", "like"), Event(3, "x", "f3", "rating", 3.5)]
-    assert rapport.recommender.liked_lately(events) == [CATALOGUE[2].title]
+    assert rapport.recommender.opinions(events) == [
+        Opinion(CATALOGUE[3].title, liked=False),
+        Opinion(CATALOGUE[2].title, liked=True),
+    ]
+
+
+def test_the_last_opinion_of_an_item_counts_and_no_more_are_told_than_asked_for(rapport):
+    events = [Event(at, "x", f"f{at % 20}", "rating", 5.0 if at < 20 else 1.0) for at in range(40)]
+    said = rapport.recommender.opinions(events)
+    assert said[0] == Opinion(CATALOGUE[19].title, liked=False)
+    assert not any(one.liked for one in said)
+    assert len(said) == 20
+    happy = [Event(at, "x", f"f{at}", "like") for at in range(40)]
+    assert len(rapport.recommender.opinions(happy)) == RerankConfig().lately
 
 
 def test_why_an_item_suits_or_does_not(rapport):

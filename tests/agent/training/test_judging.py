@@ -32,14 +32,22 @@ def rapport(shop) -> Rapport:
 
 @pytest.fixture
 def made(rapport):
-    return judging.examples(rapport, 30, 6, 1)
+    return judging.examples(rapport, 120, 24, 1)
+
+
+def lettered(examples):
+    return [one for one in examples if one.prompt == "rerank"]
+
+
+def alone(examples):
+    return [one for one in examples if one.prompt == "liking"]
 
 
 def test_the_answer_is_what_they_liked_next(rapport, made):
     assert made.training
     moments = {(m.user, m.liked): m for user in rapport.store.users() for m in judging.moments(rapport.store, user)}
     liked = {rapport.store.items([item])[item].title for _, item in moments}
-    for one in made.held:
+    for one in lettered(made.held):
         chosen = next(each["text"] for each in one.inputs["options"] if each["letter"] == one.answer)
         assert any(chosen.startswith(title) for title in liked)
 
@@ -55,7 +63,7 @@ def test_what_comes_after_is_not_known_before(rapport):
 
 
 def test_the_other_options_were_not_had(rapport, made):
-    for one in made.held:
+    for one in lettered(made.held):
         texts = [each["text"] for each in one.inputs["options"]]
         assert len(set(texts)) == len(texts) == len(one.options)
         assert not {text for text in texts if any(text.startswith(f"{had} (") for had in one.inputs["recent"])}
@@ -76,31 +84,62 @@ def test_what_they_liked_later_is_no_wrong_answer(rapport):
 
 
 def test_letters_are_in_no_order_of_the_answer(rapport):
-    answers = [one.answer for one in judging.examples(rapport, 60, 6, 2).training]
+    answers = [one.answer for one in lettered(judging.examples(rapport, 240, 24, 2).training)]
     assert len(set(answers)) > 5
 
 
 def test_people_held_back_are_others(rapport, made):
-    again = judging.examples(rapport, 30, 6, 1)
+    again = judging.examples(rapport, 120, 24, 1)
     assert again == made
-    assert len(made.held) <= 6
-    assert not {repr(one.inputs) for one in made.held} & {repr(one.inputs) for one in made.training}
+    assert len(made.training) == 120
+    assert 0 < len(made.held) <= 24
+    held, shown = ({repr(one.inputs) for one in lettered(part)} for part in (made.held, made.training))
+    assert not held & shown
 
 
 def test_it_is_the_question_that_the_product_asks(made):
-    text = made.training[0].chat()[-1].content
+    text = lettered(made.training)[0].chat()[-1].content
     assert "Options:\nA. " in text
     assert text.endswith("Answer with its letter only.")
-    assert made.prompts() == (made.prompts()[0],)
-    assert made.prompts()[0].startswith("rerank.en@")
+    assert [one.partition("@")[0] for one in made.prompts()] == ["liking.en", "rerank.en"]
 
 
 def test_options_that_say_nothing_are_answered_by_chance(rapport):
-    made = judging.examples(rapport, 30, 3, 1)
-    empty = [one for one in made.training if {each["text"] for each in one.inputs["options"]} == {"N/A"}]
+    made = judging.examples(rapport, 120, 12, 1)
+    empty = [one for one in lettered(made.training) if {each["text"] for each in one.inputs["options"]} == {"N/A"}]
     assert len(empty) == 1
     assert empty[0].answer in empty[0].options
-    assert not [one for one in made.held if one.inputs["options"][0]["text"] == "N/A"]
+    assert not [one for one in lettered(made.held) if one.inputs["options"][0]["text"] == "N/A"]
+
+
+def test_whether_they_liked_it_is_asked_from_what_they_said_before(rapport, made):
+    titles = {one.title: one for one in rapport.store.all_items()}
+    histories = {user: rapport.store.events(user) for user in rapport.store.users()}
+
+    def happened(one, events) -> bool:
+        """Whether somebody's history has what the question tells, then what it asks for, answered so."""
+        had = [(event.item, event.value >= 4.0) for event in events]
+        item = titles[one.inputs["item"].split(" (")[0].split(",")[0]].id
+        told = {titles[title].id: liked for liked in (True, False)
+                for title in one.inputs["liked" if liked else "disliked"]}  # fmt: skip
+        at = next((at for at, (id, _) in enumerate(had) if id == item), 0)
+        return bool(at) and had[at][1] == (one.answer == "yes") and dict(had[at - len(told) : at]) == told
+
+    for one in alone(made.training):
+        assert any(happened(one, events) for events in histories.values())
+
+
+def test_what_others_think_leaves_the_asked_person_out(rapport):
+    """In the fixture everybody who had an item agrees, so a share that counted the asked person would still be 100 or
+    0: whoever is the only one of five must be told nothing."""
+    stats = rapport.background.stats
+    five = {id for id, one in stats.items() if one.events == 5}
+    assert five
+    titles = {item.title: item.id for item in rapport.store.all_items()}
+    made = judging.examples(rapport, 400, 8, 3)
+    asked = [one for one in alone(made.training) if titles[one.inputs["item"].split(" (")[0].split(",")[0]] in five]
+    assert asked
+    assert not [one for one in asked if one.inputs["others"]]
 
 
 def test_too_little_history_gives_no_example(shop):

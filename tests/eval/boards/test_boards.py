@@ -105,8 +105,28 @@ def test_board_b_says_the_same_whatever_the_answers_are(tmp_path):
     for name, told in (("a", ["Yes.", "No."] * 10), ("b", ["No."] * 7 + ["Yes."] * 13)):
         tallrec(tmp_path / name, told)
         (part,) = preference.load(tmp_path / name)
-        said.append([answers(part, system.name) for system in part.systems])
+        said.append([answers(part, system.name) for system in part.systems if system.many])
     assert np.array_equal(said[0], said[1])
+
+
+def test_board_b_asks_a_model_the_products_question(tmp_path):
+    tallrec(tmp_path, ["Yes.", "No."] * 5)
+    (part,) = preference.load(tmp_path)
+    case = part.cases[0]
+    model = Scripted(lambda chat: "", lambda chat, words: [2.0, 0.0])
+    said = {one.name: one.one(case.shown, Ask(model)) for one in part.systems if one.one}
+    assert [round(one.answer, 6) for one in said.values()][:2] == [2.0, 2.0]
+    (known,) = answers(part, preference.ALL, [case])
+    odds = float(np.log(known / (1 - known)))
+    assert said[preference.POOLED].answer == pytest.approx((2.0 + odds) / 2)
+    alone, told, _ = (call.chat[-1].content for call in model.calls)
+    assert alone == (
+        f"Liked: {'; '.join(case.shown.liked)}\nDid not like: {'; '.join(case.shown.disliked)}\n"
+        f"Liked {len(case.shown.liked)} of 5\nNew: {case.shown.film}\nWill they like it?"
+    )
+    others = preference.Others(tmp_path / preference.FILMS)
+    share = others.share(others.place(case.shown.film))
+    assert f"Of other people, {round(100 * share.liked / share.said)} % like it" in told
 
 
 @pytest.mark.parametrize(
