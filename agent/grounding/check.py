@@ -615,8 +615,14 @@ def without(runs: Iterable[str], words: Iterable[str]) -> list[str]:
     return rest
 
 
+TOO_LITTLE_OF_AN = re.compile(r"\b([Aa](?= (?!eu|ew|one\b|once\b)[aeio])|a(?= (?!Eu|One\b)[AEIO]))")
+TOO_MUCH_OF_AN = re.compile(r"\b([Aa])n(?= [bcdfgjklmnpqrstvwyz][a-z]*[aeiouy])")
+
+
 def plain(text: str) -> str:
-    """A model's text as one paragraph of NFC text without surrounding quotes or a leading label."""
+    """A model's text as one paragraph of NFC text without surrounding quotes or a leading label, "a" and "an" as the
+    next word wants them."""
     text = unicodedata.normalize("NFC", " ".join(text[: 2 * LONGEST].split()))
     text = re.sub(r"^(?:persona|reason|answer|sentence|理由|画像)\s*[:：]\s*", "", text, flags=re.IGNORECASE)
-    return text.strip("\"“”'` ") if text[:1] in "\"“'`" and text[-1:] in "\"”'`" else text.strip()
+    text = text.strip("\"“”'` ") if text[:1] in "\"“'`" and text[-1:] in "\"”'`" else text.strip()
+    return TOO_MUCH_OF_AN.sub(r"\1", TOO_LITTLE_OF_AN.sub(r"\1n", text))

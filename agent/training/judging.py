@@ -41,7 +41,7 @@ PER_PERSON = 3
 """Questions about one person: about the last thing they liked, the one before it, and so on."""
 CONTENT_FREE = 30
 """One question in so many has options that say nothing."""
-LETTERED = 4
+LETTERED = 8
 """One question in so many is about lettered options, the others about one item alone."""
 FEWEST_OPINIONS = 3
 """Opinions that a question about one item tells at least."""

@@ -502,3 +502,12 @@ def test_the_kind_of_thing_is_not_said_twice():
     once = "You gave The Fog 4.5 stars; this brings more horror films."
     assert problems_of(once, case, "en", "film") == []
     assert problems_of(once.replace("films", "films films"), case, "en", "film") == ["says 'films' twice"]
+
+
+def test_half_a_sentence_about_stars_is_refused():
+    mark = Mark(event=2, item="fog", preference=0.7, stars=4.5, kind="rating")
+    case = Case(Candidate(ALIEN, 1.0), ("category:Horror",), (), "", ((FOG, mark),), None, None, None, None, (), 0, "")
+    whole = "The Fog has 4.5 stars from you, and this is a horror film, too."
+    assert problems_of(whole, case, "en", "film") == []
+    assert problems_of(whole.replace("Fog has", "Fog and has"), case, "en", "film")
+    assert problems_of("You gave The Fog, and this is a horror film, too.", case, "en", "film")
