@@ -123,10 +123,10 @@ class ExactStore:
 def best(ids: Sequence[str], scores: NDArray[np.float32], k: int) -> list[Hit]:
     """The `k` highest `scores` as hits, best first; equal scores stay in the order given."""
     if k < len(scores):
-        worst = -np.partition(-scores, k - 1)[k - 1]
+        worst = np.partition(scores, len(scores) - k)[len(scores) - k]
         chosen = np.flatnonzero(scores >= worst)
     else:
         chosen = np.arange(len(scores))
-    order: list[int] = chosen[np.argsort(-scores[chosen], kind="stable")][:k].tolist()
-    values: list[float] = np.clip(scores[order], -1.0, 1.0).tolist()
-    return [Hit(ids[at], value) for at, value in zip(order, values, strict=True)]
+    order = chosen[np.argsort(-scores[chosen], kind="stable")[:k]]
+    values: list[float] = np.minimum(np.maximum(scores[order], -1.0), 1.0).tolist()
+    return list(map(Hit, map(ids.__getitem__, order.tolist()), values))

@@ -195,7 +195,9 @@ class Recommender:
             for one in reversed(events)
             if one.kind in ("like", "purchase") or (one.kind in ("rating", "review") and (one.value or 0) >= LIKED)
         ]
-        return [item.title for item in self.store.items(liked[: self.rerank.recent]).values() if item.title]
+        liked = liked[: self.rerank.recent]
+        items = self.explain.items(liked)
+        return [items[id].title for id in dict.fromkeys(liked) if id in items and items[id].title]
 
     def _diverse(self, candidates: Sequence[Candidate], n: int) -> tuple[list[Candidate], tuple[str, ...]]:
         pool = [one.item.id for one in candidates[: self.diversity.pool * n]]

@@ -124,9 +124,9 @@ class Voice(Protocol):
         """(id, score), best first."""
         ...
 
-    def loudest(self, ids: Sequence[str], among: Container[str]) -> Mapping[str, str]:
-        """For each of `ids` the item of the person's own history that speaks for it most; only those of `among`
-        count, and what none of them speaks for is left out."""
+    def loudest(self, ids: Sequence[str], *among: Container[str]) -> Mapping[str, str]:
+        """For each of `ids` the item of the person's own history that speaks for it most, of the first of `among` that
+        holds one which does; what none of them speaks for is left out."""
         ...
 
 
@@ -249,15 +249,18 @@ class Retrieve:
         ballots = [*ballots, *self._alongside(query, seen)]
         if counted and not asking and 3 / (3 + len(had)) > config.stranger:
             ballots += self._known_for(counted, query, events)
-        popular = self._popular_ballot(ballots, head, config.popular * (self.crowd + 2 * strange))
         exploring = [one for one in ballots if one.retriever.startswith(EXPLORE)]
+        others = [one for one in ballots if not one.retriever.startswith(EXPLORE)]
+        close = Votes([one for one in others if one.weight > 0], config.damping)
+        votes = close.plus(*exploring, *(one for one in others if one.weight <= 0))
+        popular = self._popular_ballot(votes.ids, head, config.popular * (self.crowd + 2 * strange))
         if query.surprise and not (query.words or query.like):
-            exploring.append(self._under_shown(ballots))
-            ballots = [*ballots, exploring[-1]]
+            exploring.append(self._under_shown(close))
+            votes = votes.plus(exploring[-1])
+        votes = votes.plus(popular)
         proposed = [id for one in exploring for id, _ in one.hits[: config.proposed]]
         voice = self.others(events) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
-        votes = Votes([*ballots, popular], config.damping)
         return Gathered(query, profile, said, len(had), votes, voice, heard, proposed)
 
     def weighed(self, found: Gathered) -> list[Candidate]:
@@ -293,9 +296,8 @@ class Retrieve:
         aversions = {tag.feature: tag.weight for tag in against}
         stated = {tag.feature: tag.weight for tag in against if tag.kind == "stated"}
         scores = {
-            id: self._lowered(votes.score(id) - others.score(id), items[id], aversions)
-            + self._lowered(others.score(id), items[id], stated)
-            for id in best
+            id: self._lowered(votes.score(id) - heard, items[id], aversions) + self._lowered(heard, items[id], stated)
+            for id, heard in zip(best, map(others.score, best), strict=True)
             # The index may be older than the catalogue, so its answer to a filter is checked again.
             if id not in unwanted and items[id].title and fits(items[id], query.where)
         }
@@ -330,15 +332,12 @@ class Retrieve:
         embedded = dict(zip(texts, self.embedder.embed(texts), strict=True)) if texts else {}
         asked = np.stack([vectors[probe.item] if probe.item else embedded[probe.text] for probe in probes])
         found = self.index.search(asked.astype(np.float32), depth, where=where, exclude=seen)
-        return [
-            Ballot(probe.retriever, probe.weight, [(hit.id, hit.score) for hit in hits])
-            for probe, hits in zip(probes, found, strict=True)
-        ]
+        return [Ballot(probe.retriever, probe.weight, hits) for probe, hits in zip(probes, found, strict=True)]
 
-    def _popular_ballot(self, ballots: Sequence[Ballot], head: Sequence[Candidate], weight: float) -> Ballot:
-        found = {id for ballot in ballots if ballot.weight > 0 for id, _ in ballot.hits} & self._places.keys()
-        pool = sorted(self._places[id] for id in found | {one.item.id for one in head})
-        return Ballot(POPULAR, weight, [(self.popular[place], 1 / (1 + place)) for place in pool])
+    def _popular_ballot(self, found: Sequence[str], head: Sequence[Candidate], weight: float) -> Ballot:
+        places = self._places
+        pool = {place for id in found if (place := places.get(id)) is not None} | {places[one.item.id] for one in head}
+        return Ballot(POPULAR, weight, [self._worth[place] for place in sorted(pool)])
 
     def _known_for(self, stated: Sequence[Tag], query: Query, events: Sequence[Event]) -> list[Ballot]:
         """For each stated interest that the catalogue counts, the popular items that have it: by "horror" people mean
@@ -358,12 +357,12 @@ class Retrieve:
             if ids
         ]
 
-    def _under_shown(self, ballots: Sequence[Ballot]) -> Ballot:
+    def _under_shown(self, close: Votes) -> Ballot:
         """What the questions about the person found that hardly anybody had; a ballot without weight."""
         known = len(self.popular) // KNOWN_HALF
-        close = Votes([one for one in ballots if one.weight > 0 and not one.retriever.startswith(EXPLORE)])
-        found = [id for id in close.leading() if self._places.get(id, known) >= known]
-        return Ballot(UNDER_SHOWN, 0.0, [(id, close.score(id)) for id in found[: self.config.proposed]])
+        rare = [id for id in close.ids if self._places.get(id, known) >= known]
+        found = close.leading(self.config.proposed, among=rare)
+        return Ballot(UNDER_SHOWN, 0.0, [(id, close.score(id)) for id in found])
 
     def _heard(self, voice: Voice, where: Sequence[Condition], seen: set[str]) -> list[tuple[str, float]]:
         """The first of what goes together with this history that can be recommended and fits the filters."""
@@ -398,6 +397,11 @@ class Retrieve:
     @cached_property
     def _places(self) -> dict[str, int]:
         return {id: place for place, id in enumerate(self.popular)}
+
+    @cached_property
+    def _worth(self) -> list[tuple[str, float]]:
+        """The popularity list with scores."""
+        return [(id, 1 / (1 + place)) for place, id in enumerate(self.popular)]
 
     def _tasted(self, items: Mapping[str, Item], profile: Profile) -> list[tuple[str, float]]:
         """Those of `items` that share features with the likes, by how much, less what they share with the dislikes.
@@ -532,7 +536,7 @@ def named(candidates: Sequence[Candidate], voice: Voice, said: Opinions) -> list
 
     heard = [one.item.id for one in candidates if any(vote.retriever == COLLABORATIVE for vote in one.sources)]
     disliked = {event.item for event, amount in said if amount < 0}
-    loudest = {**voice.loudest(heard, AllBut(disliked)), **voice.loudest(heard, liked_items(said))}
+    loudest = voice.loudest(heard, liked_items(said), AllBut(disliked))
 
     def source(one: Source, own: str) -> Source:
         return Source(f"{COLLABORATIVE}:{own}", one.rank, one.score) if one.retriever == COLLABORATIVE else one

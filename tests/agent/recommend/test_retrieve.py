@@ -419,8 +419,8 @@ class Heard:
     def ranked(self) -> list[tuple[str, float]]:
         return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
 
-    def loudest(self, ids: Sequence[str], among: Container[str]) -> dict[str, str]:
-        speaking = {id: [one for one in self.says[id] if one in among] for id in ids}
+    def loudest(self, ids: Sequence[str], *among: Container[str]) -> dict[str, str]:
+        speaking = {id: [one for inside in among for one in self.says[id] if one in inside] for id in ids}
         return {id: own[0] for id, own in speaking.items() if own}
 
 
