@@ -255,9 +255,10 @@ class Retrieve:
         votes = close.plus(*exploring, *(one for one in others if one.weight <= 0))
         popular = self._popular_ballot(votes.ids, head, config.popular * (self.crowd + 2 * strange))
         if query.surprise and not (query.words or query.like):
-            exploring.append(self._under_shown(close))
-            votes = votes.plus(exploring[-1])
-        votes = votes.plus(popular)
+            exploring.append(under_shown := self._under_shown(close))
+            votes = votes.plus(under_shown, popular)
+        else:
+            votes = votes.plus(popular)
         proposed = [id for one in exploring for id, _ in one.hits[: config.proposed]]
         voice = self.others(events) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
