@@ -13,6 +13,7 @@ from eval import results, runner
 from eval.board import Answered, Bar, Board, Case, Labels, Part, System
 from eval.compare import Measure, area, drawn, f1, known, mean, paired, resamples
 from eval.metrics import auc
+from eval.plots import Dot, intervals
 from eval.report import figure, markdown_of, paragraphs, signed, spread, write
 
 CASES = tuple(
@@ -215,6 +216,13 @@ def test_what_was_measured_beside_the_boards_is_told_as_its_table_or_whole(tmp_p
     assert '<th>first</th><td class="n">28.5</td></tr>' in page
     assert "| first | 28.5 |" in table
     assert all("&#34;people&#34;: 3" in one.replace('"', "&#34;") for one in (page, table))
+
+
+def test_a_plot_of_a_single_row_has_room_for_its_axis():
+    plot = intervals([Dot("ours", "rapport", 0.94, 0.9, 0.97)], "claims grounded", 0.98)
+    assert "claims grounded" in plot.inline()
+    low, high = plot.canvas.axes[0].get_ylim()
+    assert (low, high) == (0.5, -0.5)
 
 
 def test_a_table_among_lines_is_taken_apart():
