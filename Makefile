@@ -42,10 +42,16 @@ RESULTS ?= results
 LLM ?= builtin
 LIMIT ?= 200
 
-eval: install  ## the scoreboard: DATA=the data folder; RESULTS=where the report goes; LLM=builtin or another, LIMIT=cases it is asked
+eval: install  ## the scoreboard and all figures of the README: DATA=the data folder; RESULTS=where the report goes; LLM=builtin or another, LIMIT=cases it is asked
 	@test -n "$(DATA)" || { echo "name the data folder: make eval DATA=…"; exit 2; }
 	$(RUN) rapport eval run boards --data "$(DATA)" --results "$(RESULTS)"
+	for one in import index cost cold "redial --users 1000 --llm none"; do \
+	  $(RUN) rapport eval run $$one --data "$(DATA)" --results "$(RESULTS)" || exit 1; done
 	$(RUN) rapport eval report --results "$(RESULTS)"
+	test -d "$(RESULTS)/home/index" || { $(RUN) rapport import "$(DATA)/movielens-latest-small" --home "$(RESULTS)/home" && \
+	  $(RUN) rapport index --home "$(RESULTS)/home"; }
+	for one in writing gate; do \
+	  $(RUN) rapport eval run $$one --users 60 --home "$(RESULTS)/home" --results "$(RESULTS)" --llm "$(LLM)" || exit 1; done
 	for board in board-g board-h robustness; do \
 	  $(RUN) rapport eval run $$board --data "$(DATA)" --results "$(RESULTS)" --llm "$(LLM)" --limit $(LIMIT) || exit 1; done
 	$(RUN) rapport eval report --results "$(RESULTS)"

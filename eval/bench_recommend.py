@@ -11,12 +11,13 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.errors import SetupError
 from agent.history.importing import import_path
@@ -36,35 +37,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help=f"folder that holds {FOLDER}/")
     parser.add_argument("--people", type=int, default=100, help="evenly spread over all")
     options = parser.parse_args(arguments)
+    sys.stdout.write(markdown(measure(options.data, options.people)) + "\n")
+
+
+def measure(data: Path, people: int) -> dict[str, Any]:
+    """Milliseconds on the clock and of the processor, and where the mean of the first goes."""
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as home:
         settings = Settings(home=Path(home), llm="none", embedder=load().embedder)
         with Rapport(settings) as rapport:
-            import_path(rapport.store, options.data / FOLDER)
+            import_path(rapport.store, data / FOLDER)
             rapport.build_index()
             rapport.train()
             users = rapport.store.users()
-            users = users[:: max(1, len(users) // options.people)][: options.people]
+            users = users[:: max(1, len(users) // people)][:people]
             for user in users:
                 rapport.profile(user)
-            sys.stdout.write(f"{rapport.store.count_items()} items, {len(users)} people\n")
             # What is read once for everybody is not part of a recommendation.
             rapport.recommender(Query(users[0], 10))
-            recommend, parts = measured(rapport.recommender)
+            recommend, parts = clocked(rapport.recommender)
+            rounds = dict[str, Any]()
             for name in ROUNDS:
                 parts.clear()
-                spent = [timed(recommend, user) for user in users]
-                for what, numbers in zip(("wall", "processor"), np.array(spent).T, strict=True):
-                    half, most = np.percentile(numbers, [50, 95])
-                    sys.stdout.write(f"{name:6} {what:10} p50 {half:6.1f} ms   p95 {most:6.1f} ms\n")
-                shares = ", ".join(f"{part} {1000 * spent / len(users):.1f}" for part, spent in parts.items())
-                sys.stdout.write(f"{name:6} of the wall, mean ms: {shares}\n")
+                spent = np.array([timed(recommend, user) for user in users])
+                rounds[name] = {
+                    **{what: percentiles(one) for what, one in zip(("wall", "processor"), spent.T, strict=True)},
+                    "parts": {part: round(1000 * seconds / len(users), 1) for part, seconds in parts.items()},
+                }
+            return {"items": rapport.store.count_items(), "people": len(users), "rounds": rounds}
 
 
-def measured(recommender: Recommender) -> tuple[Recommender, defaultdict[str, float]]:
+def percentiles(ms: NDArray[np.float64]) -> dict[str, float]:
+    return {f"p{at}": round(float(np.percentile(ms, at)), 1) for at in (50, 95)}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for people to read."""
+    head = f"| {result['items']} items, {result['people']} people | | p50 ms | p95 ms |"
+    rows = [
+        f"| {name} | {what} | {one[what]['p50']} | {one[what]['p95']} |"
+        for name, one in result["rounds"].items()
+        for what in ("wall", "processor")
+    ]
+    parts = [
+        f"- {name}, of the wall, mean ms: " + ", ".join(f"{part} {ms}" for part, ms in one["parts"].items())
+        for name, one in result["rounds"].items()
+    ]
+    return "\n".join([head, "|---" * 4 + "|", *rows, "", *parts])
+
+
+def clocked(recommender: Recommender) -> tuple[Recommender, defaultdict[str, float]]:
     """The same, and seconds spent in its steps; the rest is reading the person, order, exploration and its log."""
     spent = defaultdict[str, float](float)
 
-    def clocked(name: str, step: Callable[Asked, Found]) -> Callable[Asked, Found]:
+    def timed_too(name: str, step: Callable[Asked, Found]) -> Callable[Asked, Found]:
         def call(*args: Asked.args, **named: Asked.kwargs) -> Found:
             started = time.perf_counter()
             try:
@@ -78,8 +103,8 @@ def measured(recommender: Recommender) -> tuple[Recommender, defaultdict[str, fl
         raise SetupError(f"nothing to measure: {recommender.without}")
     steps = replace(
         recommender,
-        retrieve=clocked("retrieve", recommender.retrieve),
-        vectors=clocked("vectors", recommender.vectors),
+        retrieve=timed_too("retrieve", recommender.retrieve),
+        vectors=timed_too("vectors", recommender.vectors),
     )
     return steps, spent
 

@@ -6,11 +6,14 @@ Observes only. Small by default; machine load changes every time it prints, neve
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 
@@ -31,17 +34,45 @@ CASES: dict[str, tuple[Filter, ...]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    items: int = 2000
+    """Documents in the index."""
+    texts: int = 200
+    """Texts to embed."""
+    cache: Path | None = None
+    """Folder of the built-in model; without it only hashing is measured."""
+    threads: int = 0
+    """Of the embedding model; 0 = all cores."""
+    dimension: int = 64
+    queries: int = 50
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark with command-line `arguments` and print a table."""
-    options = _options(arguments)
-    with tempfile.TemporaryDirectory() as home:
-        _stores(Path(home), options)
+    sys.stdout.write(markdown(measure(Size(**vars(_options(arguments))))) + "\n")
+
+
+def measure(size: Size) -> dict[str, Any]:
+    """Recall and milliseconds a query at each moment, and texts embedded a second."""
+    # What is measured is Chroma's own search, which small indexes do without.
+    with tempfile.TemporaryDirectory() as home, patch.object(chroma_generation, "IN_MEMORY", 0):
+        found = list(_stores(Path(home), size))
     embedder = HashingEmbedder()
-    _embedding(embedder, options.texts)
-    if options.cache:
-        embedder = LlamaEmbedder(builtin_gguf(options.cache), threads=options.threads)
-        _embedding(embedder, options.texts)
+    embedded = {embedder.name: _embedding(embedder, size.texts)}
+    if size.cache:
+        embedder = LlamaEmbedder(builtin_gguf(size.cache), threads=size.threads)
+        embedded[embedder.name] = _embedding(embedder, size.texts)
         embedder.close()
+    return {"items": size.items, "searches": found, "texts a second": embedded}
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table for people to read."""
+    head = f"| {result['items']} documents | filter | recall@{K} | ms a query | exact | healthy |"
+    rows = [" | ".join(map(str, one.values())) for one in result["searches"]]
+    texts = [f"- {name}: {round(speed)} texts/s" for name, speed in result["texts a second"].items()]
+    return "\n".join([head, "|---" * 6 + "|", *(f"| {row} |" for row in rows), "", *texts])
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -55,23 +86,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _stores(home: Path, options: argparse.Namespace) -> None:
-    documents = [Document(f"d{at}", "", {"half": at % 2, "hundredth": at % 100}) for at in range(options.items)]
-    queries = _random(options.queries, options.dimension, seed=0)
-    twin = ExactStore(options.dimension)
-    # What is measured is Chroma's own search, which small indexes do without.
-    chroma_generation.IN_MEMORY = 0
-    store = ChromaStore.open(home, "random", options.dimension)
+def _stores(home: Path, size: Size) -> Iterator[dict[str, Any]]:
+    documents = [Document(f"d{at}", "", {"half": at % 2, "hundredth": at % 100}) for at in range(size.items)]
+    queries = _random(size.queries, size.dimension, seed=0)
+    twin = ExactStore(size.dimension)
+    store = ChromaStore.open(home, "random", size.dimension)
     try:
-        _fill((store, twin), documents, options, seed=1)
-        _report("fresh", store, twin, queries)
+        _fill((store, twin), documents, size.dimension, seed=1)
+        yield from _searched("fresh", store, twin, queries)
         for seed in (2, 3, 4):
-            _fill((store, twin), documents, options, seed)
-        _report("after 3 full upserts", store, twin, queries)
-        gone = [document.id for document in documents[: options.items // 4] + documents[-options.items // 4 :]]
+            _fill((store, twin), documents, size.dimension, seed)
+        yield from _searched("after 3 full rewrites", store, twin, queries)
+        gone = [document.id for document in documents[: size.items // 4] + documents[-size.items // 4 :]]
         for one in (store, twin):
             one.delete(gone)
-        _report("after deleting half", store, twin, queries)
+        yield from _searched("after deleting half", store, twin, queries)
     finally:
         store.close()
 
@@ -81,14 +110,14 @@ def _random(n: int, dimension: int, seed: int) -> Vectors:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _fill(stores: Sequence[VectorStore], documents: list[Document], options: argparse.Namespace, seed: int) -> None:
-    vectors = _random(len(documents), options.dimension, seed)
+def _fill(stores: Sequence[VectorStore], documents: list[Document], dimension: int, seed: int) -> None:
+    vectors = _random(len(documents), dimension, seed)
     for store in stores:
-        seconds, _ = _timed(lambda store=store: store.upsert(documents, vectors))
-        print(f"{type(store).__name__:12} upsert {len(documents) / seconds:10,.0f} documents/s")  # noqa: T201
+        store.upsert(documents, vectors)
 
 
-def _report(moment: str, store: ChromaStore, twin: ExactStore, queries: Vectors) -> None:
+def _searched(moment: str, store: ChromaStore, twin: ExactStore, queries: Vectors) -> Iterator[dict[str, Any]]:
+    healthy = store.healthy()
     for case, where in CASES.items():
         seconds, ours = _timed(lambda where=where: store.search(queries, K, where=where))
         exact_seconds, exact = _timed(lambda where=where: twin.search(queries, K, where=where))
@@ -97,17 +126,21 @@ def _report(moment: str, store: ChromaStore, twin: ExactStore, queries: Vectors)
             for mine, best in zip(ours, exact, strict=True)
             if best
         ]
-        print(  # noqa: T201
-            f"{moment:22} {case:17} recall@{K} {np.mean(shares):.3f}  {1000 * seconds / len(queries):6.2f} ms/query, "
-            f"exact {1000 * exact_seconds / len(queries):6.2f}"
-        )
-    print(f"{moment:22} healthy: {store.healthy()}")  # noqa: T201
+        yield {
+            "moment": moment,
+            "filter": case,
+            "recall": round(float(np.mean(shares)), 4),
+            "ms": round(1000 * seconds / len(queries), 2),
+            "exact ms": round(1000 * exact_seconds / len(queries), 2),
+            "healthy": healthy,
+        }
 
 
-def _embedding(embedder: Embedder, n: int) -> None:
+def _embedding(embedder: Embedder, n: int) -> float:
+    """Texts a second."""
     texts = [f"The invented film number {at} ({1950 + at % 70}) Adventure, Comedy" for at in range(n)]
     seconds, _ = _timed(lambda: embedder.embed(texts))
-    print(f"{embedder.name}: {n / seconds:,.0f} texts/s")  # noqa: T201
+    return n / seconds
 
 
 def _timed(work: Callable[[], Result]) -> tuple[float, Result]:

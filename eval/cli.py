@@ -181,6 +181,38 @@ def _cold_table(result: dict[str, Any]) -> str:
     return markdown(result)
 
 
+def _import(on: On) -> dict[str, Any]:
+    from eval.bench_import import measure
+
+    return measure(events=500_000, people=600, items=9_000)
+
+
+def _index(on: On) -> dict[str, Any]:
+    from eval.bench_vectorstore import Size, measure
+
+    return measure(Size(items=5_000, texts=400, cache=load(home=on.home).cache))
+
+
+def _index_table(result: dict[str, Any]) -> str:
+    from eval.bench_vectorstore import markdown
+
+    return markdown(result)
+
+
+def _cost(on: On) -> dict[str, Any]:
+    from eval.bench_recommend import measure
+
+    if on.data is None:
+        raise UsageError("cost runs on the data folder: name it with --data")
+    return measure(on.data, on.users)
+
+
+def _cost_table(result: dict[str, Any]) -> str:
+    from eval.bench_recommend import markdown
+
+    return markdown(result)
+
+
 def _replay(on: On) -> dict[str, Any]:
     from eval.replay import run
 
@@ -208,6 +240,11 @@ TASKS = {
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
     "cold": Task("people of whom 0 to 10 events are known, and films without any; needs --data", _cold, _cold_table),
+    "import": Task("how fast histories are imported: 500,000 invented events", _import),
+    "index": Task(
+        "what the index finds of what exact search finds, and how fast texts are embedded", _index, _index_table
+    ),
+    "cost": Task("what a recommendation costs without a model's vote; needs --data", _cost, _cost_table),
     "replay": Task("what other ways to explore would have earned, from the log of the home", _replay),
     "board-d-chat": Task(
         "what a real seeker's messages bring in the conversation itself; needs --data; --limit = dialogues",
@@ -237,12 +274,11 @@ Results = Annotated[
 
 @app.command("list")
 def list_() -> None:
-    """The measurements, a line each; benchmarks of single parts are python -m eval.bench_import and the like."""
+    """The measurements, a line each."""
     wide = max(map(len, TASKS))
     for name, task in TASKS.items():
         typer.echo(f"{name:<{wide}}  {task.about}")
     typer.echo(f"{EVERY:<{wide}}  every board, one after the other")
-    typer.echo("also: python -m eval.bench_import · python -m eval.bench_vectorstore · python -m eval.bench_recommend")
 
 
 @app.command("run")
@@ -288,11 +324,13 @@ def _every(on: On, *, as_json: bool) -> None:
 def _one(name: str, on: On, *, as_json: bool) -> None:
     task = TASKS[name]
     result = task.run(on)
-    record = result if "parts" in result else {"board": name, "system": results.provenance(), "result": result}
+    table = task.table(result) if task.table else ""
+    told = {"board": name, "system": results.provenance(), "result": result, "table": table}
+    record = result if "parts" in result else told
     kept = results.append(on.kept, {key: value for key, value in record.items() if key != "whole"})
     show.err.print(f"kept in {kept}", soft_wrap=True)
-    if task.table and not as_json:
-        sys.stdout.write(task.table(result) + "\n")
+    if table and not as_json:
+        sys.stdout.write(table + "\n")
         return
     json.dump(result, sys.stdout, ensure_ascii=False, indent=2, default=str)
     sys.stdout.write("\n")

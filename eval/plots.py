@@ -47,7 +47,8 @@ def intervals(dots: Sequence[Dot], measure: str, bar: float | None) -> Plot:
         axes.annotate("bar", (bar, -0.6), color=COLOURS["rapport"], fontsize=8, ha="center", annotation_clip=False)
     axes.set_yticks(range(len(dots)), [shortened(dot.name) for dot in dots], fontsize=8)
     axes.set_xlabel(measure, fontsize=9)
-    axes.invert_yaxis()
+    # Set, because the limits of a single row would leave the word above it far outside.
+    axes.set_ylim(len(dots) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.25)
     axes.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):

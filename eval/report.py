@@ -5,9 +5,11 @@ Knows records as eval/runner.py writes them; measures nothing. A board that does
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +43,9 @@ def write(folder: Path) -> list[Path]:
             stem = "-".join(part for part in (name, one.name) if part)
             made += one.plot.save(folder / "plots" / slug(stem))
     page, table = folder / "report.html", folder / "report.md"
-    page.write_text(html(boards, plots, measurements(newest)), encoding="utf-8")
-    table.write_text(markdown(boards), encoding="utf-8")
+    others = measurements(newest)
+    page.write_text(html(boards, plots, others), encoding="utf-8")
+    table.write_text(markdown(boards, others), encoding="utf-8")
     return [page, table, *made]
 
 
@@ -87,7 +90,7 @@ def html(boards: Mapping[str, Record], plots: Mapping[str, Mapping[str, str]], o
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters.update(figure=figure, spread=spread, signed=signed)
+    page.filters.update(figure=figure, spread=spread, signed=signed, paragraphs=paragraphs)
     template = page.get_template(PAGE.name)
     return template.render(
         boards=boards,
@@ -107,15 +110,33 @@ def bars_of(record: Record) -> Iterator[dict[str, Any]]:
 # Markdown
 
 
-def markdown(boards: Mapping[str, Record]) -> str:
-    """Bars first, then every board."""
+def markdown(boards: Mapping[str, Record], others: Mapping[str, Record]) -> str:
+    """Bars first, then every board, then what was measured beside them."""
     lines = ["| board | measure | bar | Rapport | |", "|---|---|---|---|---|"]
     for record in boards.values():
         for one in bars_of(record):
             where = record["title"] + (f" ({one['part']})" if len(record["parts"]) > 1 else "")
             cells = [where, one["measure"], figure(one["bar"]), figure(one["figure"]), verdict(one)]
             lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(markdown_of(record) + "\n" for record in boards.values())])
+    beside = [f"### {name}\n\n{record['system']['commit']}\n\n{told(record)}\n" for name, record in others.items()]
+    return "\n".join([*lines, "", *(markdown_of(record) + "\n" for record in boards.values()), *beside])
+
+
+def told(record: Record) -> str:
+    """What was measured beside the boards: its table, else all of it."""
+    if record.get("table"):
+        return str(record["table"])
+    return f"```json\n{json.dumps(record['result'], ensure_ascii=False, indent=2)}\n```"
+
+
+def paragraphs(text: str) -> Iterator[tuple[str, list[list[str]]]]:
+    """Markdown of tables and lines, for the page: ("table", rows of cells, the head first) or ("text", one cell)."""
+    for kind, lines in groupby(text.splitlines(), key=lambda line: "table" if line.startswith("|") else "text"):
+        if kind == "table":
+            rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+            yield kind, [row for row in rows if any(cell.strip("-") for cell in row)]
+        else:
+            yield from ((kind, [[line]]) for line in lines if line)
 
 
 def verdict(bar: Mapping[str, Any]) -> str:

@@ -6,8 +6,10 @@ The oracle that the Chroma store is tested against, and the fallback when there 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +17,26 @@ from numpy.typing import NDArray
 from vectorstore.base import Document, Filter, Hit, MetadataValue, Vectors
 from vectorstore.documents import check_filter, check_queries, check_vectors, clean, clean_id, content_hash, matches
 
+NEAREST = 1_000
+"""Places that are remembered of a question."""
+MOST = 2_000
+"""Questions that are remembered, some 16 MB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """All vectors of a collection in one matrix."""
+    """All vectors of a collection in one matrix.
+
+    The same questions come again, of one person and of many, and what lies nearest does not depend on who asks: only
+    what is left out does. Whoever has had most of what lies near is answered from all vectors.
+    """
 
     ids: tuple[str, ...]
     """Sorted: equals come in this order."""
     matrix: Vectors
     places: Mapping[str, int]
+    _known: OrderedDict[bytes, Nearest] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # guards what is known; computing goes on without it
 
     @classmethod
     def of(cls, ids: Sequence[str], matrix: Vectors) -> Whole:
@@ -33,11 +46,39 @@ class Whole:
 
     def search(self, queries: Vectors, k: int, excluded: Collection[str]) -> list[list[Hit]]:
         """Per query the `k` nearest that are not `excluded`, best first; equals by id."""
-        left_out = [self.places[id] for id in excluded if id in self.places]
-        scores = queries @ self.matrix.T
-        scores[:, left_out] = -np.inf
-        k = min(k, len(self.ids) - len(left_out))
-        return [best(self.ids, row, k) for row in scores] if k else [[] for _ in queries]
+        allowed = np.ones(len(self.ids), bool)
+        allowed[[self.places[id] for id in excluded if id in self.places]] = False
+        k = min(k, int(allowed.sum()))
+        found = [self._first(one, k, allowed) for one in self._nearest(queries)]
+        if missing := [at for at, one in enumerate(found) if one is None]:
+            scores = queries[missing] @ self.matrix.T
+            scores[:, ~allowed] = -np.inf
+            for at, row in zip(missing, scores, strict=True):
+                found[at] = best(self.ids, row, k) if k else []
+        return [one or [] for one in found]
+
+    def _nearest(self, queries: Vectors) -> list[Nearest]:
+        """What lies nearest to each query, whoever asks."""
+        keys = [row.tobytes() for row in queries]
+        with self._lock:
+            known = {key: self._known[key] for key in keys if key in self._known}
+        if new := {key: at for at, key in enumerate(keys) if key not in known}:
+            scores = queries[list(new.values())] @ self.matrix.T
+            known |= {key: nearest(row, NEAREST) for key, row in zip(new, scores, strict=True)}
+        with self._lock:
+            for key in keys:
+                self._known[key] = known[key]
+                self._known.move_to_end(key)
+            while len(self._known) > MOST:
+                self._known.popitem(last=False)
+        return [known[key] for key in keys]
+
+    def _first(self, near: Nearest, k: int, allowed: NDArray[np.bool_]) -> list[Hit] | None:
+        """The first `k` that are allowed; None where fewer of those remembered are."""
+        kept = np.flatnonzero(allowed[near.places])[:k]
+        if len(kept) < k:
+            return None
+        return hits(self.ids, near.places[kept], near.scores[kept])
 
     def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         return {id: self.matrix[self.places[id]] for id in ids if id in self.places}
@@ -122,11 +163,28 @@ class ExactStore:
 
 def best(ids: Sequence[str], scores: NDArray[np.float32], k: int) -> list[Hit]:
     """The `k` highest `scores` as hits, best first; equal scores stay in the order given."""
+    found = nearest(scores, k)
+    return hits(ids, found.places, found.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The best places of a question, best first, and their scores."""
+
+    places: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+def nearest(scores: NDArray[np.float32], k: int) -> Nearest:
+    """The `k` highest `scores`, best first; equal scores stay in the order given."""
     if k < len(scores):
-        worst = -np.partition(-scores, k - 1)[k - 1]
+        worst = np.partition(scores, len(scores) - k)[len(scores) - k]
         chosen = np.flatnonzero(scores >= worst)
     else:
         chosen = np.arange(len(scores))
-    order: list[int] = chosen[np.argsort(-scores[chosen], kind="stable")][:k].tolist()
-    values: list[float] = np.clip(scores[order], -1.0, 1.0).tolist()
-    return [Hit(ids[at], value) for at, value in zip(order, values, strict=True)]
+    order = chosen[np.argsort(-scores[chosen], kind="stable")[:k]]
+    return Nearest(order.astype(np.int32), np.minimum(np.maximum(scores[order], -1.0), 1.0))
+
+
+def hits(ids: Sequence[str], places: NDArray[np.integer[Any]], scores: NDArray[np.float32]) -> list[Hit]:
+    return list(map(Hit, map(ids.__getitem__, places.tolist()), scores.tolist()))

@@ -128,7 +128,7 @@ def origin(sources: Sequence[Source], titles: Mapping[str, str], language: Langu
             "explore": (f"a guess: {value}", f"一个猜测：{value}"),
             "words": ("the words of your request", "您的描述"),
             "persona": ("your description as a whole", "您的整体画像"),
-            "popular": ("what many people like", "大家的喜好"),
+            "popular": (f"what many people like{value and f': {value}'}", f"大家的喜好{value and f'：{value}'}"),
             "taste": ("features that you tend to like", "您偏爱的特征"),
             "near-popular": ("what lies near popular ones", "热门内容附近"),
         }.get(kind)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 
 from agent.history import codec
 from agent.history.schema import explored
@@ -16,6 +16,7 @@ from agent.history.store import Store
 from agent.types import Arm, Slot
 
 _PAGE = 500
+_OF = select(explored).where(explored.c.user == bindparam("of")).order_by(explored.c.seq)
 
 
 class Explored:
@@ -33,8 +34,7 @@ class Explored:
     def of(self, user: str) -> list[Slot]:
         """This person's, oldest first."""
         with self._store.reading() as connection:
-            query = select(explored).where(explored.c.user == user).order_by(explored.c.seq)
-            return [_slot(row) for row in connection.execute(query)]
+            return [_slot(row) for row in connection.execute(_OF, {"of": user})]
 
     def everybodys(self) -> Iterator[Slot]:
         last = 0

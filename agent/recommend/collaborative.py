@@ -100,7 +100,8 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The kept entries of a square matrix: row i is columns[starts[i]:starts[i + 1]] with the values beside it."""
+    """The kept entries of a square matrix: row i is columns[starts[i]:starts[i + 1]], ascending, with the values
+    beside it."""
 
     starts: NDArray[np.int64]
     columns: NDArray[np.uint16]
@@ -118,9 +119,9 @@ class Rows:
 
     def at(self, row: int, column: int) -> float:
         """One entry; 0 where none was kept."""
-        part = slice(self.starts[row], self.starts[row + 1])
-        found = np.flatnonzero(self.columns[part] == column)
-        return float(self.values[part][found[0]]) if len(found) else 0.0
+        end = self.starts[row + 1]
+        at = self.starts[row] + self.columns[self.starts[row] : end].searchsorted(column)
+        return float(self.values[at]) if at < end and self.columns[at] == column else 0.0
 
 
 @dataclass(frozen=True)
@@ -143,19 +144,22 @@ class Voice:
         order = speaks[np.argsort(-self.scores[speaks], kind="stable")]
         return ((self.ids[at], float(self.scores[at])) for at in order)
 
-    def loudest(self, ids: Sequence[str], among: Container[str]) -> dict[str, str]:
-        """For each of `ids` the item of the own history that speaks for it most, of those that are `among`; of equals
-        the oldest. What none of them speaks for is left out."""
+    def loudest(self, ids: Sequence[str], *among: Container[str]) -> dict[str, str]:
+        """For each of `ids` the item of the own history that speaks for it most, of the first of `among` that holds one
+        which does; of equals the oldest. What none of them speaks for is left out."""
         asked = list(dict.fromkeys(ids))
-        columns = np.full(len(self.ids), -1)
+        columns, shape = np.full(len(self.ids), -1), (len(asked), len(self.own))
         columns[[bisect_left(self.ids, id) for id in asked]] = np.arange(len(asked))
-        at, shape = columns[self.entries.columns], (len(asked), len(self.own))
-        wanted = np.flatnonzero(at >= 0)
-        cells = at[wanted] * len(self.own) + self.entries.rows[wanted]
+        wanted = np.flatnonzero((columns >= 0)[self.entries.columns])
+        cells = columns[self.entries.columns[wanted]] * len(self.own) + self.entries.rows[wanted]
         parts = np.bincount(cells, self.entries.values[wanted], shape[0] * shape[1]).reshape(shape)
-        parts[:, [one not in among for one in self.own]] = 0
-        best = parts.argmax(axis=1) if self.own else np.zeros(len(asked), np.intp)
-        return {id: self.own[at] for id, row, at in zip(asked, parts, best, strict=True) if len(row) and row[at] > 0}
+        found = dict[str, str]()
+        for inside in among if self.own else ():
+            some = np.where([one in inside for one in self.own], parts, 0)
+            best = some.argmax(axis=1)
+            told = np.flatnonzero(some[np.arange(len(asked)), best] > 0)
+            found = {asked[row]: self.own[best[row]] for row in told} | found
+        return found
 
 
 @dataclass(frozen=True)

@@ -277,12 +277,11 @@ class Explain:
         if not loudest:
             return None
         told = {id: one for id, one in mine.items() if can_be_named(one, candidate.item)}
-        counted = [(self.people_with(id, candidate.item.id), id == loudest, id) for id in told if id in tally.marks]
-        people, _, most = max(((n, is_it, id) for n, is_it, id in counted if n >= FEW_PEOPLE), default=(0, False, ""))
-        if (own := self.people_with(loudest, candidate.item.id)) >= FEW_PEOPLE and loudest in told:
-            people, most = own, loudest
-        most = most or (loudest if loudest in told else "")
-        if most:
+        people, most = self.people_with(loudest, candidate.item.id) if loudest in told else 0, loudest
+        if people < FEW_PEOPLE:
+            counted = [(self.people_with(id, candidate.item.id), id) for id in told if id in tally.marks]
+            people, most = max((one for one in counted if one[0] >= FEW_PEOPLE), default=(0, loudest))
+        if most in told:
             return told[most], tally.marks[most], people
         mark = tally.marks.get(loudest)
         return (None, mark, 0) if mark and mark.preference >= -LIKED else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from agent.recommend.retrieve import COLLABORATIVE
-from agent.types import Candidate, Item, Profile
+from agent.types import Candidate, Item, Profile, Source
 
 NEAR = 5
 """A liked item's vote counts as closeness only among its nearest this many."""
@@ -24,13 +24,19 @@ def fitting_first(
 
     def group(one: Candidate) -> int:
         own = features(one.item)
-        for_it = sum(likes.get(feature, 0.0) for feature in own)
-        against = sum(dislikes.get(feature, 0.0) for feature in own)
-        together = any(source.retriever.startswith(COLLABORATIVE) for source in one.sources)
-        if against > for_it and (not together or not stated.isdisjoint(own)):
+        for_it = sum([likes[feature] for feature in own if feature in likes])
+        against = sum([dislikes[feature] for feature in own if feature in dislikes])
+        if against > for_it and (not stated.isdisjoint(own) or not any(map(together, one.sources))):
             return 2
-        asked = any(source.retriever == "words" for source in one.sources)
-        close = any(source.retriever.startswith("recent:") and source.rank <= NEAR for source in one.sources)
-        return 0 if for_it or asked or close or together or not likes else 1
+        return 0 if for_it or not likes or any(together(vote) or asked(vote) for vote in one.sources) else 1
 
     return sorted(candidates, key=group)
+
+
+def together(vote: Source) -> bool:
+    return vote.retriever.startswith(COLLABORATIVE)
+
+
+def asked(vote: Source) -> bool:
+    """By the person's own words, or as one of those closest to what they like."""
+    return vote.retriever == "words" or (vote.rank <= NEAR and vote.retriever.startswith("recent:"))

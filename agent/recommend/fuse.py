@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import compress, islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,32 +49,41 @@ class Votes:
         self._scores = np.zeros(0)
         self._spoken_for = np.zeros(0, bool)
         self._cast: list[tuple[Ballot, NDArray[np.intp], NDArray[np.intp]]] = []
-        for ballot in ballots:
-            self._add(ballot)
+        self._count(ballots)
 
     def plus(self, *ballots: Ballot) -> Votes:
         """These and `ballots`."""
         more = Votes((), self._k)
         more._places, more._cast = dict(self._places), list(self._cast)
-        more._scores, more._spoken_for = self._scores.copy(), self._spoken_for.copy()
-        for ballot in ballots:
-            more._add(ballot)
+        more._scores, more._spoken_for = self._scores, self._spoken_for
+        more._count(ballots)
         return more
 
-    def _add(self, ballot: Ballot) -> None:
-        places = self._places
-        listed = [places.setdefault(id, len(places)) for id, _ in ballot.hits]
-        at, ranks = np.array(listed, np.intp), np.arange(1, len(listed) + 1)
-        if len(set(listed)) < len(listed):
-            at, first = np.unique(at, return_index=True)
-            ranks = ranks[first]
-        new = len(places) - len(self._scores)
-        self._scores = np.concatenate([self._scores, np.zeros(new)])
-        self._spoken_for = np.concatenate([self._spoken_for, np.zeros(new, bool)])
-        self._scores[at] += ballot.weight / (self._k + ranks)
-        if ballot.weight > 0:
-            self._spoken_for[at] = True
-        self._cast.append((ballot, at, ranks))
+    def _count(self, ballots: Iterable[Ballot]) -> None:
+        places, cast = self._places, list[tuple[Ballot, NDArray[np.intp], NDArray[np.intp]]]()
+        for ballot in ballots:
+            listed = [places.setdefault(id, len(places)) for id, _ in ballot.hits]
+            at, ranks = np.array(listed, np.intp), np.arange(1, len(listed) + 1)
+            if len(set(listed)) < len(listed):
+                at, first = np.unique(at, return_index=True)
+                ranks = ranks[first]
+            cast.append((ballot, at, ranks))
+        before = np.arange(len(self._scores))
+        worth = [ballot.weight / (self._k + ranks) for ballot, _, ranks in cast]
+        # What was counted before comes first, and ballot after ballot: sums of floats depend on their order.
+        self._scores = np.bincount(
+            np.concatenate([before, *(at for _, at, _ in cast)]), np.concatenate([self._scores, *worth]), len(places)
+        )
+        spoken_for = np.zeros(len(places), bool)
+        spoken_for[before] = self._spoken_for
+        spoken_for[np.concatenate([before[:0], *(at for ballot, at, _ in cast if ballot.weight > 0)])] = True
+        self._spoken_for = spoken_for
+        self._cast += cast
+
+    @property
+    def ids(self) -> list[str]:
+        """Those that a ballot speaks for, in no order."""
+        return list(compress(self._places, self._spoken_for.tolist()))
 
     def score(self, id: str) -> float:
         """0 for an id that is on no ballot."""

@@ -199,7 +199,8 @@ class Recommender:
                 break
             if (liked := approved(event)) is not None:
                 said.setdefault(event.item, liked)
-        return [Opinion(item.title, said[id]) for id, item in self.store.items(said).items() if item.title]
+        items = self.explain.items(list(said))
+        return [Opinion(items[id].title, liked) for id, liked in said.items() if id in items and items[id].title]
 
     def _diverse(self, candidates: Sequence[Candidate], n: int) -> tuple[list[Candidate], tuple[str, ...]]:
         pool = [one.item.id for one in candidates[: self.diversity.pool * n]]

@@ -13,7 +13,8 @@ from eval import results, runner
 from eval.board import Answered, Bar, Board, Case, Labels, Part, System
 from eval.compare import Measure, area, drawn, f1, known, mean, paired, resamples
 from eval.metrics import auc
-from eval.report import figure, markdown_of, signed, spread, write
+from eval.plots import Dot, intervals
+from eval.report import figure, markdown_of, paragraphs, signed, spread, write
 
 CASES = tuple(
     Case(f"{at}", at, unit=f"u{at // 2}", slices=(("half", "first" if at < 4 else "last"),)) for at in range(8)
@@ -203,6 +204,34 @@ def test_results_are_appended_and_the_newest_is_reported(tmp_path):
     assert {path.suffix for path in plots} == {".svg", ".png"}
     assert "| **knows** | 8 | 1.0000 |" in table.read_text(encoding="utf-8")
     assert "not run" in table.read_text(encoding="utf-8")
+
+
+def test_what_was_measured_beside_the_boards_is_told_as_its_table_or_whole(tmp_path):
+    made = {"system": results.provenance(), "result": {"people": 3}}
+    results.append(tmp_path, runner.run(toy((ZERO, KNOWS)), how(tmp_path)))
+    results.append(tmp_path, {"board": "cost", **made, "table": "| <3 people | ms |\n|---|---|\n| first | 28.5 |"})
+    results.append(tmp_path, {"board": "import", **made})
+    page, table, *_ = (one.read_text(encoding="utf-8") for one in write(tmp_path)[:2])
+    assert "<th>&lt;3 people</th><th>ms</th></tr>" in page
+    assert '<th>first</th><td class="n">28.5</td></tr>' in page
+    assert "| first | 28.5 |" in table
+    assert all("&#34;people&#34;: 3" in one.replace('"', "&#34;") for one in (page, table))
+
+
+def test_a_plot_of_a_single_row_has_room_for_its_axis():
+    plot = intervals([Dot("ours", "rapport", 0.94, 0.9, 0.97)], "claims grounded", 0.98)
+    assert "claims grounded" in plot.inline()
+    low, high = plot.canvas.axes[0].get_ylim()
+    assert (low, high) == (0.5, -0.5)
+
+
+def test_a_table_among_lines_is_taken_apart():
+    told = paragraphs("two lines\n\n| a | |\n|---|---|\n| b | - |\n- a note")
+    assert list(told) == [
+        ("text", [["two lines"]]),
+        ("table", [["a", ""], ["b", "-"]]),
+        ("text", [["- a note"]]),
+    ]
 
 
 def test_a_name_from_a_record_is_not_markup(tmp_path):

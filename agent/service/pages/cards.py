@@ -131,10 +131,11 @@ def did(event: Event, words: Words, how: str) -> str:
 def voter(source: Source, titles: Mapping[str, str], words: Words) -> str:
     """Who proposed an item, in words."""
     kind, rest = source.retriever.partition(":")[0], value(source.retriever)
-    name = label(f"category:{rest}", words.language) if kind in ("tag", "explore") else titles.get(rest, rest)
+    interest = kind in ("tag", "explore", "popular")
+    name = label(f"category:{rest}", words.language) if interest else titles.get(rest, rest)
     if kind == "collaborative" and rest:
         return words("s_collaborative_of", name)
-    key = f"s_{kind}"
+    key = "s_popular_of" if kind == "popular" and rest else f"s_{kind}"
     return words(key, plain(name, TITLE)) if words.has(key) else words("s_other")
 
 

@@ -92,6 +92,7 @@ WORDS: Mapping[str, str] = {
     "s_words": "您的描述",
     "s_persona": "您的整体画像",
     "s_popular": "大家的喜好",
+    "s_popular_of": "大家的喜好：{what}",
     "s_taste": "您偏爱的特征",
     "s_near-popular": "与热门内容相近",
     "s_collaborative": "与您经历相似的人的喜好",

@@ -92,6 +92,7 @@ WORDS: Mapping[str, str] = {
     "s_words": "the words of your request",
     "s_persona": "your description as a whole",
     "s_popular": "what many people like",
+    "s_popular_of": "what many people like: {what}",
     "s_taste": "features that you tend to like",
     "s_near-popular": "close to popular ones",
     "s_collaborative": "what people with a similar history liked",

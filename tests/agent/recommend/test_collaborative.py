@@ -178,7 +178,8 @@ def test_each_proposal_names_what_it_rests_on_and_how_many_had_both():
     assert trained is not None
     voice = trained(history("a", "x"))
     assert voice.loudest(["b", "y", "b"], {"a", "x"}) == {"b": "a", "y": "x"}
-    assert voice.loudest(["b", "y"], set()) == {}
+    assert voice.loudest(["b", "y"], {"x"}, {"a", "x"}) == {"b": "a", "y": "x"}
+    assert voice.loudest(["b", "y"], set()) == voice.loudest(["b", "y"]) == {}
     assert trained.people_with("a", "b") == 6
     assert trained.people_with("a", "y") == trained.people_with("a", "nothing") == 0
 

@@ -98,6 +98,43 @@ def test_a_stated_wish_counts_although_nothing_else_is_known():
     assert share(found, "Horror") >= 6
 
 
+def test_who_names_interests_on_the_first_day_gets_what_is_well_known_of_them():
+    popular = POPULAR[::-1]
+    stated = Profile("ann", (tag("Horror", kind="stated"), tag("Western", kind="stated")))
+    found = retrieve(popular=popular)(Query("ann"), stated, [])
+    wanted = [id for id in popular if {"Horror", "Western"} & {*CATALOGUE[id].categories}]
+    assert set(ids(found)[:4]) == set(wanted[:4])
+    assert {"popular:Horror", "popular:Western"} & votes(found[0])
+    assert popular[0] in ids(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "said", "had", "crowd"),
+    [
+        (Query("ann"), tag("Horror"), 0, 1.0),
+        (Query("ann"), tag("Horror", -1, kind="stated"), 0, 1.0),
+        (Query("ann"), tag("slow burning", kind="stated", feature=""), 0, 1.0),
+        (Query("ann"), tag("Horror", kind="stated"), 5, 1.0),
+        (Query("ann", words="a romance tale"), tag("Horror", kind="stated"), 0, 1.0),
+        (Query("ann", like=("f3",)), tag("Horror", kind="stated"), 0, 1.0),
+        (Query("ann"), tag("Horror", kind="stated"), 0, 0.0),
+    ],
+)
+def test_what_is_well_known_is_not_proposed_for_anything_else(query, said, had, crowd):
+    step = replace(retrieve(), crowd=crowd)
+    found = step(query, Profile("ann", (said,)), [event(f"f{at}", value=3) for at in range(had)])
+    assert not any(vote.startswith("popular:") for one in found for vote in votes(one))
+
+
+def test_what_is_well_known_of_an_interest_meets_the_filters_and_is_not_had_already():
+    where, stated = (Condition("year", ">=", 1990),), Profile("ann", (tag("Horror", kind="stated"),))
+    had = [id for id in POPULAR if "Horror" in CATALOGUE[id].categories and matches(CATALOGUE[id], where[0])][:4]
+    found = retrieve()(Query("ann", where=where), stated, [event(id, value=3) for id in had])
+    told = [one.item for one in found if "popular:Horror" in votes(one)]
+    assert told
+    assert all(matches(one, where[0]) and "Horror" in one.categories and one.id not in had for one in told)
+
+
 def test_a_recently_liked_item_brings_its_like_and_is_named():
     events = [event("f5", value=5, day=1), *(event(f"f{at}", value=3, day=0) for at in range(20, 60))]
     found = retrieve()(Query("ann"), NOBODY, sorted(events, key=lambda one: one.at or START))
@@ -382,8 +419,8 @@ class Heard:
     def ranked(self) -> list[tuple[str, float]]:
         return [(id, 1.0 - at / 100) for at, id in enumerate(self.says)]
 
-    def loudest(self, ids: Sequence[str], among: Container[str]) -> dict[str, str]:
-        speaking = {id: [one for one in self.says[id] if one in among] for id in ids}
+    def loudest(self, ids: Sequence[str], *among: Container[str]) -> dict[str, str]:
+        speaking = {id: [one for inside in among for one in self.says[id] if one in inside] for id in ids}
         return {id: own[0] for id, own in speaking.items() if own}
 
 
