@@ -160,9 +160,9 @@ class Guided:
             "undo": self._undo,
             "chat": self._chat,
         }
-        yield from plans[turn.found.intent](turn)
         for one in turn.found.notes:
-            yield Words(" " + say("note", turn.language, what=phrases.note(one, turn.language)))
+            yield Words(say("note", turn.language, what=phrases.note(one, turn.language)) + " ")
+        yield from plans[turn.found.intent](turn)
 
     # plans
 

@@ -106,6 +106,7 @@ CHINESE_NOTES = {
     "the catalogue does not say how long an item takes": "目录中没有时长信息",
     "the catalogue does not say when an item was made": "目录中没有年份信息",
     "the catalogue does not say what an item costs": "目录中没有价格信息",
+    "the catalogue has nothing called “”": "目录里没有“”",
     "the catalogue cannot tell “” apart": "目录无法区分“”",
     "the catalogue does not say what is without “”": "目录没有说明哪些不含“”",
 }

@@ -363,9 +363,9 @@ class Understand:
         return tuple(slots) or (("*",) if EVERYTHING.search(text) else ())
 
     def _reference(self, context: Context, text: str, mentions: Sequence[Mention]) -> Sequence[Item]:
-        if mentions and (named := self.items([one.item for one in mentions])):
-            return tuple(named.values())
         chosen = pointed(text, context.shown)
+        if named := self.items([one.item for one in mentions] or chosen):
+            return tuple(named.values())
         return [one for one in context.reference if one.id in chosen] or context.reference
 
     def _meant(
@@ -404,10 +404,11 @@ class Understand:
     def _tastes(self, text: str, mentions: Sequence[Mention]) -> tuple[tuple[Taste, ...], str]:
         """What is said about tastes in general, and `text` with those clauses blanked, so that they are no wishes."""
         found: list[Taste] = []
-        rest = text
+        rest, begun = text, False
         for clause in clauses(text, mentions):
             own = text[clause.start : clause.end]
-            begins = TASTE.search(own) or (found and GOES_ON.search(own))
+            begins = TASTE.search(own) or (begun and GOES_ON.search(own))
+            begun = begun or bool(begins)
             if clause.mentions or clause.asks or not begins or WANTS.search(own):
                 continue
             stance = attitude(own)

@@ -93,6 +93,9 @@ NOT_BEFORE = re.compile(
     r"|想|太|看|什么|很|那么))*(?:\s+(?P<narrower>(?!but\b)[a-z-]+))?[\s,的]*$",
     re.IGNORECASE,
 )
+TRAILING = re.compile(r"[\s,]+(?:and|or)$", re.IGNORECASE)
+NAMED = re.compile(r"《([^》]{1,60})》")
+"""A title by its marks."""
 NARROWED = re.compile(
     r"[\s-]*(?:(?:films?|movies?|ones?|books?)\s+)?"
     r"(?:with|about|for(?! (?:me|us|now|tonight|today)\b)|by|from|starring|that|where|in which|set|like)\s[^.,;!?]+",
@@ -377,6 +380,10 @@ def hear(
     for one in mentions:
         blank[one.start : one.end] = " " * (one.end - one.start)
     reading = Reading("".join(blank), catalogue, frozenset(wanted))
+    for match in NAMED.finditer(reading.text):
+        reading.take(*match.span())
+        if match[1].strip():
+            reading.notes.append(f"the catalogue has nothing called “{plain(match[1], 60)}”")
     steps: tuple[Callable[[Reading, Sequence[Item]], None], ...] = (
         _years,
         _lengths,
@@ -665,9 +672,8 @@ def _unwanted(reading: Reading) -> None:
     """What is not wanted and no filter is not searched with: that would bring it."""
     for match in list(WITHOUT.finditer(reading.text)):
         if any(map(_telling, re.findall(r"[^\W\d_]+", match["what"] or match["zh"] or ""))):
-            reading.notes.append(
-                f"the catalogue does not say what is without “{(match['what'] or match['zh']).strip()}”"
-            )
+            what = TRAILING.sub("", (match["what"] or match["zh"]).strip())
+            reading.notes.append(f"the catalogue does not say what is without “{what}”")
             reading.take(*match.span())
 
 

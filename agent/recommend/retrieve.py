@@ -232,8 +232,9 @@ class Retrieve:
         spoken = bool(query.words.strip() or query.like) or any(tag.kind == "stated" for tag in profile.tags)
         strange = 0.0 if spoken else 3 / (3 + len(had))
         begun = len(had | set(query.like))
-        if query.like:
-            # Titles are a beginning of a history: with one or two of them what most people like says something, too.
+        if query.like and self.others:
+            # Titles are a beginning of a history: with one or two of them what most people like says something, too,
+            # where there are people enough to learn from.
             strange = 3 / (3 + begun)
         said = opinions(events)
         with index_errors():

@@ -125,6 +125,11 @@ def test_a_kind_of_films_that_the_catalogue_does_not_name_is_searched_with():
     assert [shown(one) for one in UNDERSTAND("I like political movies", NOTHING).wishes] == ["“political”"]
 
 
+@pytest.mark.parametrize("text", ["I loved Heat and hate musicals", "我喜欢《不存在的片子》，讨厌歌舞片"])
+def test_a_taste_goes_on_behind_a_title(text):
+    assert [(one.name, one.polarity) for one in UNDERSTAND(text, NOTHING).tastes] == [("Musical", -1)]
+
+
 def test_what_is_liked_stays_liked_beside_some_of_it_that_is_not():
     found = UNDERSTAND("I like comedies but not grossout comedies", NOTHING)
     assert [(one.name, one.polarity) for one in found.tastes] == [("Comedy", 1)]

@@ -104,6 +104,7 @@ def test_what_was_asked_for_before_counts_as_wanted(text, wishes):
         ("something about dogs, nothing with zombies", ["“dogs”"], "zombies"),
         ("no clowns please", [], "clowns"),
         ("way too much violence", [], "violence"),
+        ("nothing with zombies and no horror", ["no Horror"], "zombies"),
         ("没有僵尸的电影", [], "僵尸"),
     ],
 )
@@ -127,6 +128,12 @@ def test_chatter_is_not_searched_with(text):
 @pytest.mark.parametrize(("text", "newer"), [("have you seen the new Alien?", False), ("something new", True)])
 def test_new_before_a_title_names_it(text, newer):
     assert bool([one for one in heard(text) if one.startswith("since")]) is newer
+
+
+def test_a_title_by_its_marks_that_is_not_there_is_said_and_not_searched_with():
+    found = hear("我喜欢《不存在的片子》", (), CATALOGUE)
+    assert found.wishes == ()
+    assert found.notes == ("the catalogue has nothing called “不存在的片子”",)
 
 
 def test_too_much_of_a_kind_is_not_wanted():

@@ -465,15 +465,17 @@ def test_titles_lead_a_history_that_is_longer():
     assert [one.item for one in long] in asked
 
 
-def test_a_title_that_is_named_is_a_beginning_and_popularity_is_heard_beside_it():
+def test_a_title_that_is_named_is_a_beginning_and_popularity_is_heard_beside_it_where_people_are_many():
     popular = [f"f{at}" for at in range(149, -1, -1)]
-    found = retrieve(popular=popular)(Query("ann", like=("f1",)), NOBODY, [])
-    assert any("popular" in votes(one) for one in found)
-    known = [event(f"f{at}", value=3) for at in range(2, 20)]
-    heard = retrieve(popular=popular)(Query("ann", like=("f1",)), NOBODY, known)
-    alone = [one.item.id for one in found if set(votes(one)) == {"popular"}]
-    assert alone
-    assert not [one for one in heard if set(votes(one)) == {"popular"}]
+
+    def by_popularity_alone(system: Retrieve, events: Sequence[Event] = ()) -> list[str]:
+        found = system(Query("ann", like=("f1",)), NOBODY, events)
+        return [one.item.id for one in found if votes(one) == {"popular"}]
+
+    many = replace(retrieve(popular=popular), others=lambda events: Heard({}))
+    assert by_popularity_alone(many)
+    assert not by_popularity_alone(many, [event(f"f{at}", value=3) for at in range(2, 20)])
+    assert not by_popularity_alone(retrieve(popular=popular))
 
 
 def test_like_something_means_what_goes_together_with_it_for_others():
