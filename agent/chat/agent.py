@@ -96,8 +96,8 @@ class Agent:
 
     def __call__(self, turn: Turn) -> Iterator[Part]:
         guided = Guided(self.means)
-        if turn.found.intent == "undo" or turn.found.unclear:
-            # What was taken back, and which one is meant, is settled before any model is asked.
+        if turn.found.intent in ("undo", "about") or turn.found.unclear:
+            # What was taken back, which one is meant and what the catalogue says needs no model.
             yield from guided(turn)
             return
         session = Session(self.means, turn)

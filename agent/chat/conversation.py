@@ -68,7 +68,7 @@ class Chat:
             raise UsageError(f"a person and a conversation have names of 1 to {MOST_ID} characters")
         now = self.now()
         earlier = self.memory.turns(user, conversation)
-        context, last = self._context(earlier)
+        context, last = self._context(earlier, self.memory.wishes(user, now))
         body = Body(ended="aborted")
         number = self.memory.keep(user, conversation, now, text, body)
         found = self.understand(text, context, Ask(self.llm, self.means.store.log_call, user), self._language(earlier))
@@ -194,7 +194,7 @@ class Chat:
 
     # what was going on
 
-    def _context(self, earlier: Sequence[Exchange]) -> tuple[Context, Body | None]:
+    def _context(self, earlier: Sequence[Exchange], in_force: Sequence[InForce]) -> tuple[Context, Body | None]:
         last = earlier[-1].body if earlier else None
         listed = next((one.body for one in reversed(earlier) if one.body.cards), None)
         shown_ids = tuple(each.item for each in listed.cards) if listed else ()
@@ -203,7 +203,9 @@ class Chat:
             shown_ids = tuple(last.choices)
         about = self.means.store.items(focus or shown_ids)
         asked = bool(last and (last.asked or last.choices))
-        return Context(shown_ids, focus, tuple(about.values()), asked), last
+        conditions = [one.wish.condition for one in in_force if one.wish.condition]
+        wanted = tuple(str(one.value) for one in conditions if one.field == "categories" and one.op == "has")
+        return Context(shown_ids, focus, tuple(about.values()), asked, wanted), last
 
     def _language(self, earlier: Sequence[Exchange]) -> Language:
         """Of a message without letters: as the one before."""
@@ -358,6 +360,13 @@ class Chat:
             for one in said
             if one.stance in ("liked", "disliked", "seen")
         ]
+        spoken_of, asked = self._spoken_of(user, found, now), {id for one in found.wishes for id in one.like}
+        events += spoken_of
+        chips += [
+            Chip("named", say("named", found.language, what=phrases.named([item], found.language)), one.item, one.text)
+            for one in spoken_of
+            if one.item not in asked and (item := self.means.store.item(one.item))
+        ]
         self.means.store.add_events(events)
         chips += [self._stated(user, one, now, found.language) for one in found.tastes]
         self._clear_way(user, found, body.learned, now)
@@ -370,6 +379,20 @@ class Chat:
         body.learned.tags = [one.key for one in chips if one.kind == "taste"]
         body.learned.slots = [one.slot for one in found.wishes]
         return chips
+
+    def _spoken_of(self, user: str, found: Understanding, now: datetime) -> list[Event]:
+        """Titles of which the message only speaks, as events: what others had with them counts from now on. Whoever
+        asks for the like of something knows it. What the person has said more of already is left out."""
+        if not found.named:
+            return []
+        held = {one.item for one in self.means.store.events(user)} | {one.item for one in found.opinions}
+        new = [one for one in found.named if one.item not in held]
+        known = self.means.store.items([one.item for one in new])
+        return [
+            as_event(user, one.item, "seen" if one.stance == "like_it" else "named", now, one.quote)
+            for one in new
+            if one.item in known
+        ]
 
     def _stated(self, user: str, one: Taste, now: datetime, language: Language) -> Chip:
         """A taste becomes a stated tag, which no model overrides."""

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from agent.chat import phrases, question
 from agent.chat.memory import InForce
+from agent.chat.opinions import attitude
 from agent.chat.parts import Cards, Part, Question, Words
 from agent.chat.phrases import say
 from agent.chat.understand import Understanding
@@ -152,15 +153,16 @@ class Guided:
             "refine": self._ask,
             "more": self._ask,
             "why": self._why,
+            "about": self._about,
             "compare": self._compare,
             "tell": self._told,
             "correct": self._told,
             "undo": self._undo,
             "chat": self._chat,
         }
-        yield from plans[turn.found.intent](turn)
         for one in turn.found.notes:
-            yield Words(" " + say("note", turn.language, what=phrases.note(one, turn.language)))
+            yield Words(say("note", turn.language, what=phrases.note(one, turn.language)) + " ")
+        yield from plans[turn.found.intent](turn)
 
     # plans
 
@@ -204,6 +206,16 @@ class Guided:
             told.append(say("found_by", language, what=origin))
         yield Words("\n".join(told))
 
+    def _about(self, turn: Turn) -> Iterator[Part]:
+        """What the catalogue says: its facts, and the beginning of its own text in quotation marks."""
+        language = turn.language
+        items = self.means.store.items(turn.found.meant)
+        if not items:
+            yield Words(say("why_none", language))
+            return
+        turn.focus += items
+        yield Words("\n".join(phrases.described(one, self.means.domain, language) for one in items.values()))
+
     def _compare(self, turn: Turn) -> Iterator[Part]:
         language = turn.language
         items = list(self.means.store.items(turn.found.meant[:2]).values())
@@ -233,7 +245,8 @@ class Guided:
         elif ABLE.search(turn.text):
             yield Words(say("able", language, domain=domain))
         elif not HELLO.search(turn.text):
-            yield Words(say("unknown", language, domain=domain))
+            heard = attitude(turn.text) != "open"
+            yield Words(say("heard" if heard else "unknown", language, domain=domain))
         elif turn.known:
             yield Words(say("hello_known", language, domain=domain))
         else:
@@ -317,7 +330,9 @@ SLOTS = {"categories": "category", "year": "decade", "language": "language"}
 THANKS = re.compile(r"\b(?:thanks?|thank you|thx|ty|great|perfect|awesome|cool|nice)\b|谢", re.IGNORECASE)
 BYE = re.compile(r"\b(?:bye|goodbye|good night|see you)\b|再见", re.IGNORECASE)
 ABLE = re.compile(
-    r"\b(?:who are you|what are you|what can you|help|are you (?:a|an))\b|你是谁|帮助|能做什么", re.IGNORECASE
+    r"\b(?:who are you|what are you|what can you|about yourself|introduce yourself|help|are you (?:a|an))\b"
+    r"|你是谁|帮助|能做什么",
+    re.IGNORECASE,
 )
 HELLO = re.compile(
     r"^\W*(?:hi+|hello+|hey+|howdy|greetings|good (?:morning|evening|afternoon|day)|你好|您好|嗨)"

@@ -12,16 +12,20 @@ from agent.types import Event, EventKind, Item
 SOURCE = "chat"
 """Of events: said in a conversation, or by a button beside it."""
 Verdict = Literal["liked", "disliked", "seen", "not_interested"]
-KINDS: dict[Verdict, EventKind] = {
+Word = Verdict | Literal["named"]
+"""A verdict, or that it was spoken of, which no button says."""
+KINDS: dict[Word, EventKind] = {
     "liked": "like",
     "disliked": "dislike",
     # To know something is not to like it, so it becomes a review without stars: its words decide.
     "seen": "review",
     "not_interested": "skip",
+    # Spoken of with interest: what goes with it counts, and it may be recommended.
+    "named": "view",
 }
 
 
-def as_event(user: str, item: str, verdict: Verdict, at: datetime, words: str = "") -> Event:
+def as_event(user: str, item: str, verdict: Word, at: datetime, words: str = "") -> Event:
     """`words`: the person's own, which are the receipt."""
     kind = KINDS[verdict]
     return Event(event_id(user, item, kind, at), user, item, kind, None, words, at, SOURCE)

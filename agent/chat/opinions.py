@@ -92,6 +92,7 @@ UNDONE = re.compile(
     r"|another|hoping for|got)(?: (?:me|us|to|a|an|any|some|really|watch|see|for|another|other|more)){0,4} "
     + NICE
     + r"\b"
+    r"|(?:\bnot|n't) (?:\w+ )?as (?:good|great|funny|scary|bad) as\b"
     r"|\bnot (?:only|just)\b|\b(?:who|what) (?:does|did|would)n'?t\b|\bcan(?:'?t|not) (?:beat|go wrong|help|wait)\b"
     r"|\bno (?:problem|doubt|worries)\b|\bnever (?:gets old|get tired|fails)|\bwhy not\b|\bnot sure\b|\bbad[- ]?ass\b"
     r"|\blove(?:s|d)? (?:terrible|bad|dumb|stupid|cheesy|awful)\b",
@@ -103,6 +104,8 @@ FELL_SHORT = re.compile(
     r"|my (?:thing|type|style|taste|cup|kind|favou?rite|fave|genre))\b",
     re.IGNORECASE,
 )
+LISTED = re.compile(rf"(?:{HIDDEN}(?:\s*,?\s*(?:and|or|&)\s+|\s*[,/]\s*))+$", re.IGNORECASE)
+"""Titles before one in a list of them: what was said before the first holds for it, too."""
 UNSEEN = re.compile(
     r"\b(?:have(?:n't| not|nt|n;t|en't)|hav(?:e|ent)? ?n'?t|has(?:n't| not)|had(?:n't| not|nt)|never"
     r"|didn'?t|did not|not|n't|yet to|still (?:need|have|want) to)"
@@ -161,7 +164,11 @@ QUESTION = re.compile(
     re.IGNORECASE,
 )
 ALL = re.compile(
-    r"\b(?:both|all|them|those|these|they|each|every|everything|two|three)\b|都|它们|这些|那些", re.IGNORECASE
+    r"\b(?:both|all(?! (?:the |his |her |of (?:his|her|their) )?(?:\w+ )?"
+    r"(?:movies?|films?|books?|kinds?|sorts?|day|night|time|ages?)\b)"
+    r"|them|those|these|they(?:'re| are| were| all| both| look| sound| seem)|each|every|everything|two|three)\b"
+    r"|都|它们|这些|那些",
+    re.IGNORECASE,
 )
 ELSEWHERE = re.compile(
     r"\b(?:lik(?:e|es|ed)|lov(?:e|es|ed)|hat(?:e|es|ed)|enjoy(?:s|ed)?|prefer|dislikes?|fans? of|into"
@@ -178,7 +185,8 @@ ELSEWHERE = re.compile(
 """A liking whose object stands in the clause, and is no item: "I like dry jokes" says nothing about the last film."""
 FIRST = {"first": 0, "1st": 0, "second": 1, "2nd": 1, "third": 2, "3rd": 2, "fourth": 3, "4th": 3, "fifth": 4, "5th": 4}
 ORDINAL = re.compile(
-    r"\b(?:the\s+)?(first|second|third|fourth|fifth|1st|2nd|3rd|4th|5th|last)(?:\s+(?:one|movie|film|book"
+    r"\b(?:the\s+)?(first|second|third|fourth|fifth|1st|2nd|3rd|4th|5th|last)"
+    r"(?!\s+(?:\d+\s+)?(?:hours?|minutes?|half|times?|parts?|scenes?|season|night|year|week)\b)(?:\s+(?:one|movie|film|book"
     r"|item|two|three|\d))?\b"
     r"|(?:#|\bno\.?|\bnumbers?|\bnr\.?|\bitem|\bcard|第)\s*(\d{1,2}|[一二三四五])",
     re.IGNORECASE,
@@ -255,20 +263,25 @@ def add(found: dict[str, Opinion], new: Opinion) -> None:
         found[new.item] = new
 
 
-def clauses(text: str, mentions: Sequence[Mention]) -> list[Clause]:
-    """`text` cut where the attitude may change; a border inside a title is none."""
+def hidden(text: str, mentions: Sequence[Mention]) -> str:
+    """`text` with every letter of a title HIDDEN."""
     masked = list(text)
     for one in mentions:
         masked[one.start : one.end] = [HIDDEN] * (one.end - one.start)
-    hidden = "".join(masked).replace("’", "'")
-    marks = {match.end(): match[0] for match in BORDER.finditer(hidden)}
-    for match in RUN_ON.finditer(hidden):
-        if hidden[: match.start()].rpartition(" ")[2].lower() not in lexicon().running:
+    return "".join(masked).replace("’", "'")
+
+
+def clauses(text: str, mentions: Sequence[Mention]) -> list[Clause]:
+    """`text` cut where the attitude may change; a border inside a title is none."""
+    masked = hidden(text, mentions)
+    marks = {match.end(): match[0] for match in BORDER.finditer(masked)}
+    for match in RUN_ON.finditer(masked):
+        if masked[: match.start()].rpartition(" ")[2].lower() not in lexicon().running:
             marks.setdefault(match.end(), "")
     cuts = [0, *sorted(marks), len(text)]
     found = []
     for start, end in pairwise(cuts):
-        part = re.sub(f"{HIDDEN}+", HIDDEN, hidden[start:end])
+        part = re.sub(f"{HIDDEN}+", HIDDEN, masked[start:end])
         if not part.strip(" .!?,;\n"):
             continue
         inside = tuple(one for one in mentions if start <= one.start < end)
@@ -310,7 +323,7 @@ def stance_of(clause: Clause, mention: Mention, stance: Stance) -> Stance:
     """What the clause says of this one mention in it."""
     count = sum(one.start < mention.start for one in clause.mentions)
     place = [match.start() for match in re.finditer(HIDDEN, clause.text)]
-    before = clause.text[: place[count]] if count < len(place) else clause.text
+    before = LISTED.sub("", clause.text[: place[count]] if count < len(place) else clause.text)
     if re.search(r"\bthan\s*$", before, re.IGNORECASE):
         return "open"
     if LIKE_IT.search(before) and not flipped(before, len(before)) and not AGAINST_SUCH.search(before):

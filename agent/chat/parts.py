@@ -8,7 +8,7 @@ from typing import Literal
 
 from agent.types import Provenance, Recommendation
 
-ChipKind = Literal["wish", "liked", "disliked", "seen", "not_interested", "taste", "undone", "note"]
+ChipKind = Literal["wish", "liked", "disliked", "seen", "named", "not_interested", "taste", "undone", "note"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Chip:
     kind: ChipKind
     text: str
     key: str = ""
-    """wish: its slot, to revoke it by. liked, disliked, seen, not_interested: the item. taste: the tag."""
+    """wish: its slot, to revoke it by. liked, disliked, seen, named, not_interested: the item. taste: the tag."""
     quote: str = ""
     """The person's own words that it rests on."""
     expires: datetime | None = None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from agent.features import creators, number
+from agent.grounding.check import SENTENCE, quotable
 from agent.labels import label, listing, noun, plural, title
 from agent.recommend.catalogue import plain
 from agent.types import Item, Language, Source
 
+MOST_READ, QUOTED = 2_000, 400
+"""Characters of an item's own text that are read, and that are quoted."""
 EN: Mapping[str, str] = {
     "fits": "Here is what fits {what}:",
     "for_you": "From what I know of you, these:",
@@ -38,6 +42,7 @@ EN: Mapping[str, str] = {
         "ask “why?”, “compare 1 and 2”, “more like 3”, or “forget that”."
     ),
     "unknown": "I did not find a wish in that. Say what you are in the mood for, or name a {item} that you liked.",
+    "heard": "All right. Say “more” for others, or what should be different.",
     "note": "Note: {what}.",
     "ask_category": "What kind should it be?",
     "ask_decade": "From which time should it be?",
@@ -45,7 +50,10 @@ EN: Mapping[str, str] = {
     "liked": "you like {what}",
     "disliked": "you do not like {what}",
     "seen": "you know {what}",
+    "named": "you spoke of {what}",
     "not_interested": "you are not interested in {what}",
+    "quoted": "The catalogue says: “{what}”",
+    "not_described": "The catalogue says nothing more of {name}.",
     "both_are": "Both are {what}.",
     "is": "{name}: {what}.",
     "degraded": "(A part of me is not available; this is the simpler answer.)",
@@ -78,6 +86,7 @@ ZH: Mapping[str, str] = {
         "问“为什么”，“比较1和2”，“类似第3个”，或“忘了吧”。"
     ),
     "unknown": "我没有听出您的要求。说说您想要什么，或者说一部您喜欢的{item}。",
+    "heard": "好的。说“换一批”看看别的，或者告诉我应该有什么不同。",
     "note": "注意：{what}。",
     "ask_category": "您想要什么类型的？",
     "ask_decade": "您想要什么年代的？",
@@ -85,7 +94,10 @@ ZH: Mapping[str, str] = {
     "liked": "您喜欢{what}",
     "disliked": "您不喜欢{what}",
     "seen": "您已经知道{what}",
+    "named": "您提到了{what}",
     "not_interested": "您对{what}不感兴趣",
+    "quoted": "目录里的介绍：“{what}”",
+    "not_described": "关于{name}，目录里没有更多介绍。",
     "both_are": "两者都是{what}。",
     "is": "{name}：{what}。",
     "degraded": "（部分功能暂不可用，这是简化的回答。）",
@@ -94,7 +106,12 @@ CHINESE_NOTES = {
     "the catalogue does not say how long an item takes": "目录中没有时长信息",
     "the catalogue does not say when an item was made": "目录中没有年份信息",
     "the catalogue does not say what an item costs": "目录中没有价格信息",
+    "the catalogue has nothing called “”": "目录里没有“”",
+    "the catalogue cannot tell “” apart": "目录无法区分“”",
+    "the catalogue does not say what is without “”": "目录没有说明哪些不含“”",
 }
+HISTORIES = ("people with a history like yours", "与您经历相似的人")
+QUOTATION = re.compile("“[^”]*”")
 
 
 def say(
@@ -107,7 +124,12 @@ def say(
 
 
 def note(text: str, language: Language) -> str:
-    return CHINESE_NOTES.get(text, text) if language == "zh" else text
+    """A note in `language`; what stands in quotation marks stays as it was said."""
+    if language != "zh":
+        return text
+    said = QUOTATION.search(text)
+    told = CHINESE_NOTES.get(QUOTATION.sub("“”", text), text)
+    return told.replace("“”", said[0]) if said else told
 
 
 def named(items: Sequence[Item], language: Language) -> str:
@@ -124,6 +146,7 @@ def origin(sources: Sequence[Source], titles: Mapping[str, str], language: Langu
             "recent": (f"what lies near {name}, which you liked", f"您喜欢的{name}附近"),
             "like": (f"what lies near {name}", f"与{name}相近"),
             "alongside": (f"people who liked {name}", f"喜欢{name}的人"),
+            "collaborative": (f"people who liked {name}", f"喜欢{name}的人") if value else HISTORIES,
             "tag": (f"your interest in {value}", f"您对{value}的兴趣"),
             "explore": (f"a guess: {value}", f"一个猜测：{value}"),
             "words": ("the words of your request", "您的描述"),
@@ -149,6 +172,29 @@ def facts(item: Item, domain: str, language: Language) -> str:
         listing([label(f"category:{name}", language) for name in item.categories[:3]], language),
     ]
     return ("，" if zh else ", ").join(part for part in parts if part)
+
+
+def described(item: Item, domain: str, language: Language) -> str:
+    """An item's facts, and what its own text begins with as a quotation."""
+    name = title(plain(item.title, 80), language)
+    told, text = facts(item, domain, language), beginning(item.text)
+    if not told and not text:
+        return say("not_described", language, name=name)
+    found = [say("is", language, name=name, what=told)] if told else [name]
+    return ("" if language == "zh" else " ").join([*found, *([say("quoted", language, what=text)] if text else [])])
+
+
+def beginning(text: str) -> str:
+    """The first sentences of an item's own text, at most QUOTED characters of those that cannot act where they are
+    shown."""
+    kept = ""
+    for one in SENTENCE.split(plain(text, MOST_READ)):
+        if not quotable(one):
+            continue
+        if len(kept) + len(one) > QUOTED:
+            return kept or f"{plain(one, QUOTED)} …"
+        kept = f"{kept} {one}".strip()
+    return kept
 
 
 def compared(items: Sequence[Item], domain: str, language: Language) -> str:

@@ -13,7 +13,18 @@ from typing import Literal
 
 from agent.ask import Ask
 from agent.chat import wishes as wishing
-from agent.chat.opinions import MOST_QUOTE, ORDINAL, Opinion, attitude, clauses, judge, numbered, opinions
+from agent.chat.opinions import (
+    HIDDEN,
+    MOST_QUOTE,
+    ORDINAL,
+    Opinion,
+    attitude,
+    clauses,
+    hidden,
+    judge,
+    numbered,
+    opinions,
+)
 from agent.chat.titles import Mention, Titles
 from agent.chat.wishes import Catalogue, Wish
 from agent.errors import LLMError
@@ -21,7 +32,7 @@ from agent.persona.reading import CJK
 from agent.sensitive import sensitive
 from agent.types import Item, Language, Polarity
 
-Intent = Literal["ask", "refine", "more", "why", "compare", "tell", "correct", "undo", "chat"]
+Intent = Literal["ask", "refine", "more", "why", "about", "compare", "tell", "correct", "undo", "chat"]
 
 UNDO = re.compile(
     r"^\W*(?:please\s+)?(?:forget (?:that|it|this|about (?:that|it)|what i (?:just )?said)|undo"
@@ -36,6 +47,23 @@ WHY = re.compile(
     r"|\bhow come\b|为什么|为啥|理由|凭什么",
     re.IGNORECASE,
 )
+THIS_ONE = (
+    rf"(?:{HIDDEN}|(?:the )?(?:first|second|third|fourth|fifth|last)|numbers? \d|#? ?\d|it|they|this|that|th[eo]se)"
+    r"(?: (?:one|two|film|movie|book)s?)?"
+)
+THIS_ONE_ZH = rf"(?:{HIDDEN}|它|这部|那部|这个|那个|第.部?)"
+ABOUT = re.compile(
+    rf"\bwhat(?:'s|s| is| was| are| were)? {THIS_ONE}(?: all)? about\b"
+    rf"|\bwhat (?:happens in|(?:is|was|'s) the (?:plot|story) of) {THIS_ONE}"
+    rf"|\b(?:tell me (?:more )?|more )about {THIS_ONE}\W*$|\bdescribe {THIS_ONE}\W*$"
+    rf"|\bwho (?:made|directed|wrote|is in|(?:stars|starred|plays|acts) in) {THIS_ONE}"
+    rf"|\b(?:when|what year) (?:was|is|did) {THIS_ONE} (?:made|from|released|come out)\b"
+    rf"|\bhow (?:long|old|expensive) (?:is|are) {THIS_ONE}\W*$"
+    rf"|{THIS_ONE_ZH}\S{{0,4}}(?:讲(?:的是|了|的)?什么|说的是什么|是关于什么|多长|是谁(?:导|拍|写)|哪年的)"
+    rf"|介绍一下{THIS_ONE_ZH}",
+    re.IGNORECASE,
+)
+"""Asks what the catalogue says of an item. Read with titles hidden: "a film about a lonely robot" asks for one."""
 COMPARE = re.compile(
     r"\bcompar(?:e|ison)\b|\bdifferences? between\b|\bwhich (?:of|one|is)\b.*\b(?:better|best|shorter"
     r"|newer|longer|should|would)\b"
@@ -79,7 +107,7 @@ CHAT = re.compile(
     r"|thanks?(?: you)?|thank you|ty|thx|bye+|goodbye|see you"
     r"|ok(?:ay)?|cool|great|nice|perfect|awesome|lol|haha+|yes|yeah|yep|no|nope|sure|fine|alright"
     r"|how are you|who are you|what are you"
-    r"|what can you do|help|are you (?:a|an) (?:robot|bot|human|ai|person)"
+    r"|what can you do|tell me about yourself|introduce yourself|help|are you (?:a|an) (?:robot|bot|human|ai|person)"
     r"|你好|您好|嗨|谢谢|再见|好的?|嗯|哈哈|你是谁)\b",
     re.IGNORECASE,
 )
@@ -105,6 +133,7 @@ REQUESTS = re.compile(
     r"|could use|i(?:'d|d| would)(?: really| also)? (?:like|love|prefer)"
     r"|(?:want|need|like|love|rather|care|try(?:ing)?) (?:to|a|an|some|something|anything)"
     r"|(?:do|would|can|could|have) (?:you|u) (?:know|have|got|think of|find|help)|got any|(?:something|anything)"
+    r"|(?:like|love|enjoy|into|watch) (?:\w+ ){1,3}(?:movies|films|flicks|books|stories|shows|music|songs)"
     r"|(?:movies?|films?|flicks?|books?|stories|ones?|shows?|things?)"
     r" (?:that|where|about|with|when|like|set|in which))\b",
     re.IGNORECASE,
@@ -136,6 +165,7 @@ ANYTHING = re.compile(
     re.IGNORECASE,
 )
 PAIR = re.compile(r"\b(?:these|those|the|both|first)\s+(?:two|2|both)\b|\bboth\b|这两|那两|两个|两部", re.IGNORECASE)
+SEVERAL = re.compile(r"\b(?:they|these|those)\b|这些|那些", re.IGNORECASE)
 REVOKE = re.compile(
     r"^\W*(?:please\s+)?(?:forget|drop|remove|lift|cancel|clear|delete|lose|reset)\s+(?:about\s+)?(?:the"
     r"|all|my|that|every)?\s*(?P<what>.*)$|^(?:清除|取消|去掉)(?P<zh>.*)$",
@@ -172,6 +202,8 @@ class Context:
     """The same as items, for "shorter" and "newer"."""
     asked: bool = False
     """A question of ours is open."""
+    wanted: tuple[str, ...] = ()
+    """Categories that wishes in force ask for."""
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -197,10 +229,12 @@ class Understanding:
     language: Language = "en"
     mentions: tuple[Mention, ...] = ()
     opinions: tuple[Opinion, ...] = ()
+    named: tuple[Opinion, ...] = ()
+    """Of titles that it names without saying what its writer thinks of them: asked for the like of, wanted, or open."""
     tastes: tuple[Taste, ...] = ()
     wishes: tuple[Wish, ...] = ()
     meant: tuple[str, ...] = ()
-    """Items that "why", "compare" and "more like" are about."""
+    """Items that "why", "what is it about", "compare" and "more like" mean."""
     unclear: tuple[str, ...] = ()
     """Items of which one was meant, and the message does not say which."""
     revoked: tuple[str, ...] = ()
@@ -233,7 +267,9 @@ class Understand:
         tastes, rest = self._tastes(text, mentions)
         unclear = self._unclear(text, mentions, context, said)
         reference = self._reference(context, text, mentions)
-        heard = wishing.hear(rest, mentions, self.catalogue, reference, quiet=statements(text, mentions))
+        wanted = (*context.wanted, *(one.name for one in tastes if one.polarity > 0))
+        quiet = statements(text, mentions)
+        heard = wishing.hear(rest, mentions, self.catalogue, reference, quiet=quiet, wanted=wanted)
         meant = self._meant(text, mentions, context, said)
         found = Understanding(
             intent="chat",
@@ -252,13 +288,17 @@ class Understand:
         if intent is None:
             intent, by = decided(text, ask, language, bool(found.wishes))
             found = replace(found, by=by)
-        if intent in ("why", "compare", "undo", "chat"):
+        if intent in ("why", "about", "compare", "undo", "chat"):
             # "Why is it so long?" wishes for nothing.
             found = replace(found, wishes=())
         elif intent in ("tell", "correct"):
             found = replace(found, wishes=tuple(one for one in found.wishes if not one.words))
         elif intent == "more" and found.meant:
             found = replace(found, wishes=(Wish("like", like=found.meant[:3]), *found.wishes))
+        if intent not in ("why", "about", "compare", "undo"):
+            titled = {one.item for one in mentions if one.sure}
+            named = [one for one in said if one.item in titled and one.stance in ("like_it", "wanted", "open")]
+            found = replace(found, named=tuple(named))
         return replace(found, intent=intent)
 
     def taste(self, name: str) -> Taste | None:
@@ -282,6 +322,8 @@ class Understand:
             return "undo"
         if WHY.search(text) and (found.mentions or context.shown):
             return "why"
+        if asks_about(text, found.mentions) and (found.mentions or context.about):
+            return "about"
         if COMPARE.search(text) and (len(found.mentions) >= 2 or len(context.about) >= 2 or len(context.shown) >= 2):
             return "compare"
         filters = [one for one in found.wishes if not one.words]
@@ -304,6 +346,8 @@ class Understand:
             return "ask" if clearly else None
         if found.mentions and not CHAT.match(text):
             return "more"
+        if found.notes and REFINE.search(text):
+            return "refine" if context.shown else "ask"
         if ANYTHING.match(text) and context.asked:
             return "ask"
         if CHAT.match(text):
@@ -319,9 +363,9 @@ class Understand:
         return tuple(slots) or (("*",) if EVERYTHING.search(text) else ())
 
     def _reference(self, context: Context, text: str, mentions: Sequence[Mention]) -> Sequence[Item]:
-        if mentions and (named := self.items([one.item for one in mentions])):
-            return tuple(named.values())
         chosen = pointed(text, context.shown)
+        if named := self.items([one.item for one in mentions] or chosen):
+            return tuple(named.values())
         return [one for one in context.reference if one.id in chosen] or context.reference
 
     def _meant(
@@ -334,7 +378,9 @@ class Understand:
             return chosen
         if COMPARE.search(text) or PAIR.search(text):
             return (context.focus if len(context.focus) >= 2 else context.shown)[:2]
-        return context.about[:1] if WHY.search(text) else context.about[:3]
+        if WHY.search(text) or (asks_about(text, ()) and not SEVERAL.search(text)):
+            return context.about[:1]
+        return context.about[:3]
 
     def _unclear(
         self, text: str, mentions: Sequence[Mention], context: Context, said: Sequence[Opinion]
@@ -358,10 +404,11 @@ class Understand:
     def _tastes(self, text: str, mentions: Sequence[Mention]) -> tuple[tuple[Taste, ...], str]:
         """What is said about tastes in general, and `text` with those clauses blanked, so that they are no wishes."""
         found: list[Taste] = []
-        rest = text
+        rest, begun = text, False
         for clause in clauses(text, mentions):
             own = text[clause.start : clause.end]
-            begins = TASTE.search(own) or (found and GOES_ON.search(own))
+            begins = TASTE.search(own) or (begun and GOES_ON.search(own))
+            begun = begun or bool(begins)
             if clause.mentions or clause.asks or not begins or WANTS.search(own):
                 continue
             stance = attitude(own)
@@ -374,7 +421,8 @@ class Understand:
                 and not re.search(r"\b(?:prefer|watch|favou?rite)|偏爱", own)
             ):
                 continue
-            heard = wishing.hear(own, (), self.catalogue, own_words=False)
+            liked = [one.name for one in found if one.polarity > 0]
+            heard = wishing.hear(own, (), self.catalogue, own_words=False, wanted=liked)
             before = len(found)
             for wish in heard.wishes:
                 condition = wish.condition
@@ -391,10 +439,15 @@ class Understand:
         return tuple(dict.fromkeys(found)), rest
 
 
+def asks_about(text: str, mentions: Sequence[Mention]) -> bool:
+    """Whether a message asks what the catalogue says of items."""
+    return bool(ABOUT.search(re.sub(f"{HIDDEN}+", HIDDEN, hidden(text, mentions))))
+
+
 def pointed(text: str, shown: Sequence[str]) -> tuple[str, ...]:
     """The items of a list that a text points at: "the second one", "#2", "why 2", "compare 1 and 3"."""
     places = [place for match in ORDINAL.finditer(text) if (place := numbered(match, len(shown))) is not None]
-    if not places and (COMPARE.search(text) or WHY.search(text) or MORE.search(text)):
+    if not places and (COMPARE.search(text) or WHY.search(text) or MORE.search(text) or asks_about(text, ())):
         places = [int(digit) - 1 for digit in re.findall(r"(?<![\w.])(\d)(?![\w.])", text)]
     return tuple(dict.fromkeys(shown[place] for place in places if 0 <= place < len(shown)))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -82,7 +82,7 @@ NO = (
     r"(?:\b(?:no|not|without|except|excluding|avoid|avoiding|skip|hate|minus|nothing|less|neither|nor"
     r"|never|isn't|aren't"
     r"|don't (?:want|like|need|show me|recommend)|do not (?:want|like)|anything but|other than|instead of"
-    r"|rather than|enough of"
+    r"|rather than|enough of|(?:way )?too? (?:much|many)"
     r"|sick of|tired of|fed up with|not in the mood for|can't stand|dislike|rather not|no more"
     r"|stop (?:showing|recommending) me)"
     r"|n't|(?:不要|别|不想看|不看|讨厌|不喜欢|没有|除了|不是|不带|不|没))"
@@ -90,9 +90,28 @@ NO = (
 NOT_BEFORE = re.compile(
     rf"{NO}(?:[\s,]+(?:any|a|an|the|of|more|too|so|very|much|that|is|with|see|watch|any more|another|in"
     rf"|mood|for|like|films?|movies?|about"
-    r"|想|太|看|什么|很|那么))*(?:\s+(?!but\b)[a-z]+)?[\s,的]*$",
+    r"|想|太|看|什么|很|那么))*(?:\s+(?P<narrower>(?!but\b)[a-z-]+))?[\s,的]*$",
     re.IGNORECASE,
 )
+TRAILING = re.compile(r"[\s,]+(?:and|or)$", re.IGNORECASE)
+NAMED = re.compile(r"《([^》]{1,60})》")
+"""A title by its marks."""
+NARROWED = re.compile(
+    r"[\s-]*(?:(?:films?|movies?|ones?|books?)\s+)?"
+    r"(?:with|about|for(?! (?:me|us|now|tonight|today)\b)|by|from|starring|that|where|in which|set|like)\s[^.,;!?]+",
+    re.IGNORECASE,
+)
+"""What follows a kind that is not wanted, and says which of that kind: "no comedies about sports"."""
+WITHOUT = re.compile(
+    r"\b(?:without|nothing (?:with|about|too)|(?:not|n't) (?:about|with)|(?:way )?too? (?:much|many)|avoid(?:ing)?"
+    r"|excluding|minus"
+    r"|no(?! (?:idea|problem|preference|clue|matter|worr|doubt|way|one|need|thank|question|offen|rush|reason|specific"
+    r"|particular|longer|more|less|fewer|big|real|such)))\s+(?:any\s+|the\s+|an?\s+|too much\s+)*"
+    r"(?P<what>(?:(?!(?:but|please|just|only|that|which|something|i)\b)[a-z'’-]+\s*){1,4})"
+    r"|(?:不要|不带|(?<!有)没有(?!看|听|读|什么|问题))(?P<zh>(?:(?![的片])[\u4e00-\u9fff]){1,6})",
+    re.IGNORECASE,
+)
+"""Words for what should not be in it, once all that is a filter has been taken out."""
 CONNECTED = re.compile(r"^[\s,、/]*(?:(?:and|or|nor|no|not|any|films?|movies?|和|或|也|不要)[\s,]*)*$", re.IGNORECASE)
 DECADE_WORDS = {
     "twenties": 1920,
@@ -150,11 +169,13 @@ PRICE = re.compile(
     re.IGNORECASE,
 )
 SHORTER = re.compile(
-    r"\b(?:shorter|not (?:so|too|that|as) long|less long"
+    r"\b(?:shorter|not (?:so|too|that|as) long(?! (?:ago|since))|less long"
     r"|short(?! (?:story|stories|film)\b))\b|短一点|短些|别太长|不要太长|不太长|更短",
     re.IGNORECASE,
 )
-NOT_LONG = re.compile(r"\b(?:not|n't|no)\s+(?:a|an|too|so|very|such a)?\s*long\b", re.IGNORECASE)
+NOT_LONG = re.compile(
+    r"\b(?:not|n't|no)\s+(?:a|an|too|so|very|such a)?\s*long\b(?!\s+(?:ago|time|since))", re.IGNORECASE
+)
 LONGER = re.compile(r"\b(?:longer(?! than)|epic length|long(?= (?:film|movie|one|book)))\b|长一点|更长", re.IGNORECASE)
 NEWER = re.compile(
     r"\b(?:newer(?! than)|more recent|recent(?:ly)?|latest|newest|new(?! (?:york|zealand|orleans|year"
@@ -172,6 +193,8 @@ PRAISED = re.compile(
     re.IGNORECASE,
 )
 """Says how good something is, not how old it should be: "that is a true classic"."""
+TAKEN = re.compile(r"\s{3,}(?=\S|$)")
+"""Where a title stood."""
 CHEAPER = re.compile(r"\b(?:cheaper(?! than)|cheap|less expensive|budget|affordable)\b|便宜", re.IGNORECASE)
 SURPRISE = re.compile(
     r"\b(?:surpris\w*|something (?:completely |totally |very "
@@ -222,7 +245,7 @@ LEAD = re.compile(
     r"|film|films|movie|movies|flick|book|books|item|items|product|products|song|songs|one|ones|more|less"
     r"|another|other|others|else|similar|too|very|really|quite|bit|little|please|tonight|today|now|good|great"
     r"|nice|best|maybe|perhaps|just|only"
-    r"|about|kind|sort|type|stuff|things?|genre|know|think|try|should|might|next|again|instead|than|as|if"
+    r"|all|tell|tells|told|yourself|myself|about|kind|sort|type|stuff|things?|genre|know|think|try|should|might|next|again|instead|than|as|if"
     r"|because|did|second|third|first|saw|like|hours?|minutes?|thanks|thank|out|up|let|lets|let's|how|got"
     r"|where|who|when|whats|what's|i'm|im|i'd|id|don't|dont|doesn't|set|rather"
     r"|o+h*|a+h|h*m+|u+m+|lol|haha+|hell|yeah?|yep|nope|nah|wow|awesome|sweet|cool|was|were|been|had|havent|haven't|isn't"
@@ -233,7 +256,7 @@ LEAD = re.compile(
     re.IGNORECASE,
 )
 LEAD_ZH = re.compile(
-    r"推荐|有没有|什么|一部|一些|一个|几部|可以|电影|片子|东西|类似|今晚|今天|现在|最近|不要|喜欢|想看|想听|想读|想要|给我|帮我"
+    r"推荐|没看过|没听说过|看过|换一批|换一换|有没有|什么|一部|一些|一个|几部|可以|电影|片子|东西|类似|今晚|今天|现在|最近|不要|喜欢|想看|想听|想读|想要|给我|帮我"
 )
 EDGES_ZH = "我想要看听读找给来有的吗呢吧请帮你能书像更再点些个部好别不但和或了是这那种类片，、"
 """Characters that mean nothing at the edge of a request, and may be part of a word inside it."""
@@ -326,6 +349,8 @@ class Reading:
 
     text: str
     catalogue: Catalogue
+    wanted: frozenset[str] = frozenset()
+    """Categories that were asked for before."""
     wishes: list[Wish] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -344,15 +369,21 @@ def hear(
     *,
     own_words: bool = True,
     quiet: Sequence[tuple[int, int]] = (),
+    wanted: Collection[str] = (),
 ) -> Heard:
     """The wishes in `text`. `reference`: what "shorter" and "newer" are held against, e.g. the items just shown.
 
     `own_words`: whether words that are no filter are searched with; those between the places of `quiet` never are.
+    `wanted`: categories that were asked for before.
     """
     blank = list(text)
     for one in mentions:
         blank[one.start : one.end] = " " * (one.end - one.start)
-    reading = Reading("".join(blank), catalogue)
+    reading = Reading("".join(blank), catalogue, frozenset(wanted))
+    for match in NAMED.finditer(reading.text):
+        reading.take(*match.span())
+        if match[1].strip():
+            reading.notes.append(f"the catalogue has nothing called “{plain(match[1], 60)}”")
     steps: tuple[Callable[[Reading, Sequence[Item]], None], ...] = (
         _years,
         _lengths,
@@ -367,9 +398,10 @@ def hear(
         step(reading, reference)
     for start, end in quiet:
         reading.take(start, end)
+    _unwanted(reading)
     if own_words and (words := _own_words(reading.text)):
         reading.wishes.append(Wish("words", words=words))
-    return Heard(tuple(reading.wishes), tuple(dict.fromkeys(reading.notes)))
+    return Heard(tuple(dict.fromkeys(reading.wishes)), tuple(dict.fromkeys(reading.notes)))
 
 
 def _years(reading: Reading, _: Sequence[Item]) -> None:
@@ -496,12 +528,20 @@ def _categories(reading: Reading, _: Sequence[Item]) -> None:
                 and "but" not in reading.text[found[-1][1] : start]
             )
         found.append((start, end, name, negated))
-    wanted = [one for one in found if not one[3]]
+    asked = reading.wanted | {name for _, _, name, negated in found if not negated}
+    text = reading.text
+    some = [
+        span
+        for place, (_, _, name, negated) in enumerate(found)
+        if negated and name in asked and (span := _narrower(text, found, place))
+    ]
+    whole = [one for one in found if not any(first <= one[0] < last for first, last in some)]
+    wanted = [one for one in whole if not one[3]]
     either = any(
-        re.search(r"\bor\b|或|还是|/", reading.text[one[1] : other[0]], re.IGNORECASE)
+        re.search(r"\bor\b|或|还是|/", text[one[1] : other[0]], re.IGNORECASE)
         for one, other in itertools.pairwise(wanted)
     )
-    for start, end, name, negated in found:
+    for start, end, name, negated in whole:
         if negated:
             reading.want(f"category:{name}", Condition("categories", "!=", name))
             if before := NOT_BEFORE.search(reading.text[:start]):
@@ -513,6 +553,29 @@ def _categories(reading: Reading, _: Sequence[Item]) -> None:
         else:
             continue
         reading.take(start, end)
+    for first, last in some:
+        # Of "romantic comedies" and "comedies about sports" the other kind says which, and is left out.
+        others = {name for start, _, name, _ in found if first <= start < last}
+        others -= reading.wanted | {name for _, _, name, _ in wanted}
+        for name in sorted(others):
+            reading.want(f"category:{name}", Condition("categories", "!=", name))
+        if not others:
+            reading.notes.append(f"the catalogue cannot tell “{' '.join(text[first:last].split())}” apart")
+        reading.take(first, last)
+
+
+def _narrower(text: str, found: Sequence[tuple[int, int, str, bool]], place: int) -> tuple[int, int] | None:
+    """Where a text names some of a kind that is not wanted, rather than the kind: "grossout comedies", "romantic
+    comedies", "comedies about sports"; None where all of it is meant."""
+    start, end, _, _ = found[place]
+    last = found[place - 1] if place else None
+    if last and last[3] and not text[last[1] : start].strip(" -"):
+        return last[0], end
+    if (before := NOT_BEFORE.search(text[:start])) and before["narrower"]:
+        return before.start("narrower"), end
+    if after := NARROWED.match(text[end:]):
+        return start, end + after.end()
+    return None
 
 
 def _category_words(reading: Reading) -> list[tuple[int, int, str]]:
@@ -579,6 +642,9 @@ def _relative(reading: Reading, reference: Sequence[Item]) -> None:
         match = pattern.search(reading.text)
         if not match or (pattern is OLDER and PRAISED.search(reading.text[: match.start()] + match[0])):
             continue
+        if pattern is NEWER and TAKEN.match(reading.text[match.end() :]):
+            # "The new Mad Max" names it.
+            continue
         reading.take(*match.span())
         if catalogue.fields.get(name) != "number":
             what = {"": "how long an item takes", "year": "when an item was made", "price": "what an item costs"}[name]
@@ -600,6 +666,15 @@ def _relative(reading: Reading, reference: Sequence[Item]) -> None:
         if limit is not None:
             slot = f"{'length' if name == length else name}{op[0]}"
             reading.want(slot, Condition(name, op, int(limit) if limit == int(limit) else limit))
+
+
+def _unwanted(reading: Reading) -> None:
+    """What is not wanted and no filter is not searched with: that would bring it."""
+    for match in list(WITHOUT.finditer(reading.text)):
+        if any(map(_telling, re.findall(r"[^\W\d_]+", match["what"] or match["zh"] or ""))):
+            what = TRAILING.sub("", (match["what"] or match["zh"]).strip())
+            reading.notes.append(f"the catalogue does not say what is without “{what}”")
+            reading.take(*match.span())
 
 
 def _own_words(left: str) -> str:

@@ -199,6 +199,15 @@ def nameable(name: str) -> bool:
     )
 
 
+def quotable(text: str) -> bool:
+    """Whether a sentence of an item's own text can be shown as a quotation: nothing in it could act."""
+    return (
+        any(map(str.isalnum, text))
+        and not ACTIVE.search(text)
+        and not any(unicodedata.category(char) in INVISIBLE for char in text)
+    )
+
+
 def substance(text: str, facts: Facts, language: Language) -> list[str]:
     """Names, numbers, words, attributions, opinions and attitudes that the facts do not carry."""
     spoken = Spoken.of(text, facts)

@@ -77,7 +77,8 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     recall@100 .23 at weight 1 and depth 150, about .02 and .07 without; with three events known it is better tripled.
     """
     beside_words: float = 1.0
-    """Most that the collaborative list weighs when somebody says what they want: their words come first."""
+    """Most that the collaborative list weighs when somebody says what they want: that comes first. Where they name
+    titles and hardly more is known of them it weighs what it always does."""
     others_depth: int = Field(default=100, ge=1)
     """Places of the collaborative list that vote."""
     stranger: float = Field(default=0.4, ge=0, le=1)
@@ -88,7 +89,7 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     """
     known: float = 1.0
     """Weight, all together, of the popular items that have what somebody says they like, while they are hardly known.
-    On 189 people without events, three genres named: recall@100 .20 at 0 and 1, .22 at 2, NDCG@10 .0185, .0181, .0165."""
+    189 people without events, three genres named: recall@100 .20 at 0 and 1, .22 at 2, NDCG@10 .0185, .0181, .0165."""
     explore: float = 1.0
     """Weight of all latent tags together at surprise 1."""
     most_latent: int = Field(default=4, ge=0)
@@ -153,7 +154,7 @@ class Gathered:
     profile: Profile
     said: Opinions
     had: int
-    """Items that the person has had."""
+    """Items that the person has had, or wants the like of."""
     votes: Votes
     """Of what is known of the person, the request's words, and popularity."""
     voice: Voice | None
@@ -235,6 +236,11 @@ class Retrieve:
         counted, asking = [tag for tag in stated if tag.feature], bool(query.words.strip() or query.like)
         # Who says what they want is not a stranger, however short their history; but a genre has a popular head, too.
         strange = 0.0 if asking or len(counted) < len(stated) else 3 / (3 + len(had))
+        begun = len(had | set(query.like))
+        if query.like and self.others:
+            # Titles are a beginning of a history: with one or two of them what most people like says something, too,
+            # where there are people enough to learn from.
+            strange = 3 / (3 + begun)
         said = opinions(events)
         with index_errors():
             # In a small catalogue a deep list would hold everything, and a vote for everything says nothing.
@@ -260,9 +266,10 @@ class Retrieve:
         else:
             votes = votes.plus(popular)
         proposed = [id for one in exploring for id, _ in one.hits[: config.proposed]]
-        voice = self.others(events) if self.others and self.crowd else None
+        told = [*events, *asked_after(query, events)] if self._hardly_known(begun) else events
+        voice = self.others(told) if self.others and self.crowd else None
         heard = self._heard(voice, query.where, seen) if voice else []
-        return Gathered(query, profile, said, len(had), votes, voice, heard, proposed)
+        return Gathered(query, profile, said, begun, votes, voice, heard, proposed)
 
     def weighed(self, found: Gathered) -> list[Candidate]:
         """What the lists add up to, best first. Raises StoreError when the index fails."""
@@ -387,9 +394,16 @@ class Retrieve:
 
     def _collaborative(self, found: Gathered) -> list[Ballot]:
         """The vote of everybody's histories; none where it is unheard."""
-        weight = self.share(found.had) * self.crowd
-        weight = min(weight, self.config.beside_words) if found.query.words.strip() or found.query.like else weight
+        query, weight = found.query, self.share(found.had) * self.crowd
+        titles_only = bool(query.like) and self._hardly_known(found.had)
+        if (query.words.strip() or query.like) and not titles_only:
+            weight = min(weight, self.config.beside_words)
         return [Ballot(COLLABORATIVE, weight, found.heard)] if weight and found.heard else []
+
+    def _hardly_known(self, items: int) -> bool:
+        """Whether the titles of a request are most of a history of so many items, theirs among them: what goes together
+        with all of it is asked in one then. A longer one would drown what was asked for."""
+        return 3 / (3 + items) > self.config.stranger
 
     @cached_property
     def _features(self) -> Described:
@@ -469,6 +483,13 @@ def consumed(events: Iterable[Event], kinds: Iterable[EventKind]) -> set[str]:
     """The items that this person has had."""
     finished = frozenset(kinds)
     return {event.item for event in events if event.item and event.kind in finished}
+
+
+def asked_after(query: Query, events: Sequence[Event]) -> list[Event]:
+    """The items that the answer should be close to, as the newest likes of a history: what goes together with them
+    and with the rest of it is asked for in one."""
+    at = events[-1].at if events else None
+    return [Event(0, query.user, id, "like", at=at) for id in query.like]
 
 
 def recently_liked(said: Opinions, most: int, decay: float) -> dict[str, float]:

@@ -284,7 +284,9 @@ class Chip(BaseModel):
 
     kind: ChipKind
     text: str
-    key: str = Field(description="wish: its slot. liked, disliked, seen, not_interested: the item. taste: the tag.")
+    key: str = Field(
+        description="wish: its slot. liked, disliked, seen, named, not_interested: the item. taste: the tag."
+    )
     quote: str = Field(description="The person's own words that it rests on.")
     expires: str | None
 

@@ -45,6 +45,7 @@ FOLDS = 5
 """A dialogue is held in a home that learned from the dialogues of the other folds."""
 DEEP = 80
 """Films of a list: 50 are counted, and those named before are taken out first."""
+SHORT = 10
 CARDS = 5
 CONVERSATION = "tonight"
 BEGINNING = datetime(2018, 1, 1, tzinfo=UTC)
@@ -228,9 +229,11 @@ def talked(homes: Homes, talk: Talk, ask: Ask) -> Answered:
 
 
 def ranked(rapport: Rapport, user: str) -> list[str]:
-    """The list that a turn's cards are the head of, longer and without reasons."""
+    """What somebody would be shown who asks for ten, then what a longer list adds; without reasons."""
     profile = rapport.profile(user) if rapport.store.has_user(user) else rapport.profiler.blank(user)
-    return [one.item.id for one in rapport.recommender.order(rapport.chat.asked(user, DEEP), profile)]
+    # How different the items of a list are made depends on its length: the first ten of eighty are not a list of ten.
+    lists = (rapport.recommender.order(rapport.chat.asked(user, n), profile) for n in (SHORT, DEEP))
+    return list(dict.fromkeys(one.item.id for some in lists for one in some))
 
 
 # the data
@@ -401,6 +404,16 @@ def systems(homes: Homes, crowd: Crowd, films: Films) -> tuple[System, ...]:
 
         return [lists([score(one) for one in so_far(talk)]) for talk in talks]
 
+    def apart(talks: Sequence[Talk]) -> list[Any]:
+        """Co-mention that learned from the other folds only, which is what Rapport's home holds."""
+
+        def score(turn: conversation.Turn) -> Floats:
+            known = others[turn.dialogue % FOLDS]
+            return known.together(turn) + conversation.POPULARITY * known.popular(turn)
+
+        others = [crowd.learned_from(lambda at, fold=fold: at % FOLDS != fold) for fold in range(FOLDS)]
+        return [lists([score(one) for one in so_far(talk)]) for talk in talks]
+
     def copied(talks: Sequence[Talk]) -> list[Any]:
         """Nobody's answer: the films whose titles, stories and people are nearest to the seeker's words."""
         turns = [one for talk in talks for one in so_far(talk)]
@@ -410,6 +423,7 @@ def systems(homes: Homes, crowd: Crowd, films: Films) -> tuple[System, ...]:
     return (
         System(POPULAR, "baseline", popular),
         System(TOGETHER, "baseline", together),
+        System(APART, "baseline", apart),
         System(WORDS, "baseline", copied, about="what the words alone give away"),
         System(OURS, "rapport", one=partial(talked, homes), about="somebody new each time, cards of five"),
     )
@@ -430,6 +444,7 @@ def so_far(talk: Talk) -> list[conversation.Turn]:
 OURS = "Rapport's conversation"
 POPULAR = "popularity in other dialogues"
 TOGETHER = "co-mention with the films that the seeker named"
+APART = "the same, learned from the other folds only"
 WORDS = "TF-IDF of the seeker's words, on titles, stories and people"
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -85,6 +85,10 @@ class Crowd:
     @cached_property
     def counts(self) -> Floats:
         return np.asarray(self.has.sum(0)).ravel()
+
+    def learned_from(self, which: Callable[[int], bool]) -> Crowd:
+        """The same catalogue with what some dialogues name; the places of the others stay, empty."""
+        return replace(self, named=tuple(films if which(at) else () for at, films in enumerate(self.named)))
 
     def popular(self, turn: Turn) -> Floats:
         """Dialogues that name each film, but this one."""

@@ -47,6 +47,17 @@ CASES = [
     ("why 2?", LIST, "why"),
     ("why the third one", LIST, "why"),
     ("为什么推荐第二部？", LIST, "why"),
+    ("what is it about?", LIST, "about"),
+    ("what's the second one about", LIST, "about"),
+    ("tell me more about 3", LIST, "about"),
+    ("what happens in Heat?", NOTHING, "about"),
+    ("who directed Alien?", NOTHING, "about"),
+    ("how long is it?", LIST, "about"),
+    ("它讲什么？", LIST, "about"),
+    ("介绍一下第二部", LIST, "about"),
+    ("what is it about?", NOTHING, "chat"),
+    ("a film about a lonely robot", LIST, "ask"),
+    ("tell me about yourself", LIST, "chat"),
     ("compare these two", LIST, "compare"),
     ("compare 1 and 3", LIST, "compare"),
     ("which one is shorter, Heat or Ran?", NOTHING, "compare"),
@@ -73,7 +84,7 @@ def test_the_intent(text, context, intent):
 
 def test_every_intent_is_among_the_cases():
     assert set(Counter(intent for _, _, intent in CASES)) == {
-        "ask", "refine", "more", "why", "compare", "tell", "correct", "undo", "chat"}  # fmt: skip
+        "ask", "refine", "more", "why", "about", "compare", "tell", "correct", "undo", "chat"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -88,6 +99,43 @@ def test_every_intent_is_among_the_cases():
 )
 def test_which_items_of_the_list_are_meant(text, places):
     assert UNDERSTAND(text, LIST).meant == tuple(LIST.shown[place] for place in places)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [("what is it about?", (0,)), ("what is 3 about", (2,)), ("what are these about?", (0, 1, 2))],
+)
+def test_which_items_are_asked_about(text, places):
+    assert UNDERSTAND(text, LIST).meant == tuple(SHOWN[place].id for place in places)
+    assert UNDERSTAND(text, LIST).wishes == ()
+
+
+@pytest.mark.parametrize(
+    "text", ["i love all movies Tom Hanks is in", "they made it already, it is very interesting", "I love all kinds"]
+)
+def test_all_of_something_else_is_not_all_that_was_shown(text):
+    assert UNDERSTAND(text, LIST).opinions == ()
+
+
+def test_the_first_hours_are_no_first_film():
+    assert UNDERSTAND("I hated that, too slow in the first 2 hours", LIST).opinions == ()
+
+
+def test_a_kind_of_films_that_the_catalogue_does_not_name_is_searched_with():
+    assert [shown(one) for one in UNDERSTAND("I like political movies", NOTHING).wishes] == ["“political”"]
+
+
+@pytest.mark.parametrize("text", ["I loved Heat and hate musicals", "我喜欢《不存在的片子》，讨厌歌舞片"])
+def test_a_taste_goes_on_behind_a_title(text):
+    assert [(one.name, one.polarity) for one in UNDERSTAND(text, NOTHING).tastes] == [("Musical", -1)]
+
+
+def test_what_is_liked_stays_liked_beside_some_of_it_that_is_not():
+    found = UNDERSTAND("I like comedies but not grossout comedies", NOTHING)
+    assert [(one.name, one.polarity) for one in found.tastes] == [("Comedy", 1)]
+    again = UNDERSTAND("but no stupid comedies", Context(LIST.shown, (), LIST.reference, wanted=("Comedy",)))
+    assert (again.intent, again.wishes) == ("refine", ())
+    assert again.notes == ("the catalogue cannot tell “stupid comedies” apart",)
 
 
 def test_shorter_is_held_against_the_one_that_is_pointed_at():

@@ -75,6 +75,75 @@ def test_shorter_and_newer_are_held_against_what_was_shown(text, wish):
     assert heard(text, known) == [wish]
 
 
+@pytest.mark.parametrize(
+    ("text", "wishes", "notes"),
+    [
+        ("comedies but not grossout comedies", ["Comedy"], ["the catalogue cannot tell “grossout comedies” apart"]),
+        ("a comedy, but no romantic comedies", ["Comedy", "no Romance"], []),
+        ("horror, but not horror about clowns", ["Horror"], ["the catalogue cannot tell “horror about clowns” apart"]),
+        ("comedies, not comedies about war", ["Comedy", "no War"], []),
+        ("comedies but no horror", ["Comedy", "no Horror"], []),
+        ("no silly comedies", ["no Comedy"], []),
+        ("no comedies tonight", ["no Comedy"], []),
+    ],
+)
+def test_leaving_out_some_of_a_kind_that_is_wanted_leaves_the_kind(text, wishes, notes):
+    found = hear(text, TITLES.find(text), CATALOGUE)
+    assert ([shown(one) for one in found.wishes], list(found.notes)) == (wishes, notes)
+
+
+@pytest.mark.parametrize(("text", "wishes"), [("no silly comedies", []), ("no comedies", ["no Comedy"])])
+def test_what_was_asked_for_before_counts_as_wanted(text, wishes):
+    assert [shown(one) for one in hear(text, (), CATALOGUE, wanted=["Comedy"]).wishes] == wishes
+
+
+@pytest.mark.parametrize(
+    ("text", "wishes", "without"),
+    [
+        ("a thriller without zombies or clowns", ["Thriller"], "zombies or clowns"),
+        ("something about dogs, nothing with zombies", ["“dogs”"], "zombies"),
+        ("no clowns please", [], "clowns"),
+        ("way too much violence", [], "violence"),
+        ("nothing with zombies and no horror", ["no Horror"], "zombies"),
+        ("没有僵尸的电影", [], "僵尸"),
+    ],
+)
+def test_words_for_what_is_not_wanted_are_not_searched_with(text, wishes, without):
+    found = hear(text, (), CATALOGUE)
+    assert [shown(one) for one in found.wishes] == wishes
+    assert list(found.notes) == [f"the catalogue does not say what is without “{without}”"]
+
+
+@pytest.mark.parametrize("text", ["no idea, something good", "not too long ago", "有没有好看的"])
+def test_figures_of_speech_leave_nothing_out(text):
+    assert hear(text, (), CATALOGUE).notes == ()
+    assert hear(text, (), CATALOGUE).wishes == ()
+
+
+@pytest.mark.parametrize("text", ["Alright.", "goodnight!", "Meh", "换一批", "pretty much all of it"])
+def test_chatter_is_not_searched_with(text):
+    assert heard(text) == []
+
+
+@pytest.mark.parametrize(("text", "newer"), [("have you seen the new Alien?", False), ("something new", True)])
+def test_new_before_a_title_names_it(text, newer):
+    assert bool([one for one in heard(text) if one.startswith("since")]) is newer
+
+
+def test_a_title_by_its_marks_that_is_not_there_is_said_and_not_searched_with():
+    found = hear("我喜欢《不存在的片子》", (), CATALOGUE)
+    assert found.wishes == ()
+    assert found.notes == ("the catalogue has nothing called “不存在的片子”",)
+
+
+def test_too_much_of_a_kind_is_not_wanted():
+    assert heard("way to much romance in it") == ["no Romance"]
+
+
+def test_a_kind_that_is_said_twice_is_one_wish():
+    assert heard("good action movies, anything packed with action") == ["Action"]
+
+
 def test_short_without_anything_to_compare_is_held_against_the_catalogue():
     assert heard("something short") == [f"at most {CATALOGUE.quantile('minutes', 0.25):g} minutes"]
 

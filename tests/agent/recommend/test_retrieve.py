@@ -475,6 +475,46 @@ def test_the_request_s_words_come_before_what_others_had():
     assert share(found, "Romance") >= 8
 
 
+def test_what_goes_with_a_title_and_with_the_history_is_asked_in_one_and_leads():
+    asked = []
+
+    def others(events: Sequence[Event]) -> Heard:
+        asked.append([one.item for one in events])
+        return Heard({f"f{at}": ["f1", "f2"] for at in (77, 91, 103)})
+
+    heard = replace(retrieve(), others=others, share=lambda had: 32.0 if had == 2 else 0.0)
+    found = heard(Query("ann", like=("f2",)), NOBODY, [event("f1", value=5)])
+    assert ["f1", "f2"] in asked
+    assert ids(found)[:3] == ["f77", "f91", "f103"]
+    assert any(vote.startswith("collaborative") for vote in votes(found[0]))
+
+
+def test_titles_lead_a_history_that_is_longer():
+    asked = []
+
+    def others(events: Sequence[Event]) -> Heard:
+        asked.append([one.item for one in events])
+        return Heard({"f77": ["f149"]} if [one.item for one in events] == ["f149"] else {"f91": ["f1"]})
+
+    heard = replace(retrieve(), others=others, share=lambda had: 128.0)
+    long = [event(f"f{at}", value=5, day=at) for at in range(1, 30)]
+    assert ids(heard(Query("ann", like=("f149",)), NOBODY, long))[0] == "f77"
+    assert [one.item for one in long] in asked
+
+
+def test_a_title_that_is_named_is_a_beginning_and_popularity_is_heard_beside_it_where_people_are_many():
+    popular = [f"f{at}" for at in range(149, -1, -1)]
+
+    def by_popularity_alone(system: Retrieve, events: Sequence[Event] = ()) -> list[str]:
+        found = system(Query("ann", like=("f1",)), NOBODY, events)
+        return [one.item.id for one in found if votes(one) == {"popular"}]
+
+    many = replace(retrieve(popular=popular), others=lambda events: Heard({}))
+    assert by_popularity_alone(many)
+    assert not by_popularity_alone(many, [event(f"f{at}", value=3) for at in range(2, 20)])
+    assert not by_popularity_alone(retrieve(popular=popular))
+
+
 def test_like_something_means_what_goes_together_with_it_for_others():
     asked = []
 
