@@ -103,7 +103,7 @@ COMMA = re.compile(r"\s*,\s*(?=[^\s\d])")
 
 def called(name: str) -> str:
     """A title as people say it: "Breathless" for "Breathless (À bout de souffle)", a long one without its details."""
-    short = COMMA.sub(", ", OTHERWISE.sub("", name)) or name
+    short = COMMA.sub(", ", OTHERWISE.sub("", name)).rstrip(" ,;|–-") or name
     return DETAILS.sub("", short) if len(short) > LONG else short
 
 
