@@ -95,9 +95,16 @@ OTHERWISE = re.compile(r"(?<=\S)(?:\s+\([^()]*\))+$")
 """What a catalogue adds to a title: the original one, other names, an edition."""
 
 
+LONG = 50
+"""Characters from which on a title is one that a shop wrote: the name, then size, colour and what it is good for."""
+DETAILS = re.compile(r"(?<=.{15})(?:\s*,\s+|\s+[-–|]\s+).*$", re.DOTALL)
+COMMA = re.compile(r"\s*,\s*(?=[^\s\d])")
+
+
 def called(name: str) -> str:
-    """A title as people say it: "Breathless" for "Breathless (À bout de souffle)"."""
-    return OTHERWISE.sub("", name) or name
+    """A title as people say it: "Breathless" for "Breathless (À bout de souffle)", a long one without its details."""
+    short = COMMA.sub(", ", OTHERWISE.sub("", name)).rstrip(" ,;|–-") or name
+    return DETAILS.sub("", short) if len(short) > LONG else short
 
 
 def calls(name: str) -> tuple[str, ...]:

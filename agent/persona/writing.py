@@ -84,11 +84,13 @@ def portrait(tags: Sequence[Tag], tally: Tally, items: Mapping[str, Item], domai
     favourites = [
         item
         for mark in loved
-        if len((item := items[mark.item]).title) <= MAX_TITLE
-        and nameable(item.title)
-        and item.title.casefold() not in taken
+        if len(name := called((item := items[mark.item]).title)) <= MAX_TITLE
+        and nameable(name)
+        and name.casefold() not in taken
     ]
-    return Portrait(tuple(likes[:5]), tuple(dislikes[:2]), tuple(favourites[:2]), tally.events, domain, language)
+    # Two items that are called the same would be told as one thing twice.
+    apart = tuple({called(item.title).casefold(): item for item in reversed(favourites)}.values())[::-1]
+    return Portrait(tuple(likes[:5]), tuple(dislikes[:2]), apart[:2], tally.events, domain, language)
 
 
 def sayable(tag: Tag, language: Language) -> bool:
@@ -146,12 +148,14 @@ def clumsy(text: str, who: Portrait) -> list[str]:
     """A true text that says the same thing twice is not worth reading."""
     said = text.casefold()
     titles = [name for item in who.favourites for name in calls(item.title)]
-    names = titles + [spoken(tag.feature, who.language) for tag in who.likes]
-    twice = [name for name in names if len(name) > 3 and said.count(name.casefold()) > 1]
-    if twice:
-        return [f"says {min(twice)!r} twice"]
+    twice = [name for name in titles if len(name) > 3 and said.count(name.casefold()) > 1]
     for name in sorted(titles, key=len, reverse=True):
         text = re.sub(re.escape(name), "■", text, flags=re.IGNORECASE)
+    # A title may hold the word for an interest: "Fatal Attraction" is no second "action".
+    names = [spoken(tag.feature, who.language) for tag in who.likes]
+    twice += [name for name in names if len(name) > 3 and text.casefold().count(name.casefold()) > 1]
+    if twice:
+        return [f"says {min(twice)!r} twice"]
     if DISAGREES.search(text):
         return ["one and many disagree"]
     return ["a sentence without a verb"] if FRAGMENT.search(text) else []
@@ -212,7 +216,10 @@ def inputs_of(who: Portrait) -> dict[str, str]:
     joint = "、" if who.language == "zh" else ", "
     return {
         "likes": joint.join(phrases(who.likes, who)) or ("暂无" if who.language == "zh" else "nothing known"),
-        "favourites": joint.join(title(called(item.title), who.language) for item in who.favourites),
+        # Titles hold commas themselves.
+        "favourites": ("、" if who.language == "zh" else "; ").join(
+            title(called(item.title), who.language) for item in who.favourites
+        ),
         "dislikes": joint.join(phrases(who.dislikes, who)),
     }
 
@@ -227,7 +234,10 @@ def phrases(tags: Sequence[Tag], who: Portrait) -> list[str]:
     if genres := [named(tag.feature) for tag in by_kind["category"]]:
         said.append(of_kind(genres, who.domain))
     said += [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
-    said += [value_of(tag.feature) for tag in (*by_kind["creator"], *by_kind["word"])]
+    said += [value_of(tag.feature) for tag in by_kind["creator"]]
+    # A bare word would be read as somebody's name.
+    if themes := [f"“{value_of(tag.feature)}”" for tag in by_kind["word"]]:
+        said.append(f"the {'themes' if len(themes) > 1 else 'theme'} {listing(themes)}")
     return [*said, *(spoken(tag.feature) for kind in ("decade", "price", "minutes") for tag in by_kind[kind])]
 
 
@@ -263,7 +273,7 @@ def template_en(who: Portrait) -> str:
     if scales := [label(tag.feature) for tag in (*by_kind["price"], *by_kind["minutes"])]:
         sentences.append(f"Tends towards {listing(scales)}")
     if who.favourites:
-        names = [item.title for item in who.favourites]
+        names = [called(item.title) for item in who.favourites]
         sentences.append(f"{listing(names)} {'are favourites' if len(names) > 1 else 'is a favourite'}")
     if who.dislikes:
         genres = [named(tag.feature) for tag in who.dislikes if kind_of(tag.feature) == "category"]
@@ -299,7 +309,7 @@ def template_zh(who: Portrait) -> str:
     if by_kind["word"]:
         sentences.append(f"常见主题：{listing([value_of(tag.feature) for tag in by_kind['word']], 'zh')}")
     if who.favourites:
-        sentences.append(f"最爱{listing([title(item.title, 'zh') for item in who.favourites], 'zh')}")
+        sentences.append(f"最爱{listing([title(called(item.title), 'zh') for item in who.favourites], 'zh')}")
     if who.dislikes:
         sentences.append(f"不太喜欢{listing([label(tag.feature, 'zh') or tag.name for tag in who.dislikes], 'zh')}")
     return bounded([*few_known(who), *(f"{one}。" for one in sentences)], "")

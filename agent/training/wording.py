@@ -10,13 +10,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from agent.ask import Ask
 from agent.features import kind_of, value_of
 from agent.grounding.check import Rules, check
-from agent.labels import label, listing, plural, spoken
+from agent.labels import called, label, listing, plural, spoken
 from agent.llm.scripted import NoModel
 from agent.persona import naming, writing
 from agent.persona.evidence import evidence
@@ -32,6 +32,8 @@ PEOPLE = 8
 """People of one catalogue."""
 REASONS = 3
 """New items of each person that a reason is written for."""
+UNLOVED = 0.3
+"""Share of personas of people with no favourite: what is missing must not be filled in from the prompt's samples."""
 TRIES = 12
 """Sentences that are tried for one set of facts before it is given up."""
 
@@ -128,6 +130,8 @@ def persona_example(known: Known, here: World, rng: random.Random, refused: Refu
     who = known.who
     if not who.likes:
         return []
+    if rng.random() < UNLOVED:
+        who = replace(who, favourites=())
     facts = writing.facts_of(who, known.tally)
 
     def problems(text: str) -> list[str]:
@@ -151,7 +155,7 @@ def persona(who: writing.Portrait, rng: random.Random, *, held: bool) -> tuple[s
     first, rest = pieces[:split], pieces[split:]
     slots = {"np": joined(first, rng), "np2": joined(rest, rng) if rest else ""}
     slots |= {"nps": slots["np"] if several(first) else "", "nps2": slots["np2"] if several(rest) else ""}
-    loved, hated = [item.title for item in who.favourites], writing.phrases(who.dislikes, who)
+    loved, hated = [called(item.title) for item in who.favourites], writing.phrases(who.dislikes, who)
     slots |= {"fav": listing(loved), "no": listing(hated)}
     slots["nos"] = slots["no"] if several(hated) else ""
     used: list[str] = []
@@ -290,7 +294,7 @@ def reason(case: Case, domain: str, rng: random.Random, *, held: bool) -> tuple[
     liked, mark = case.close[0]
     more, one = shared(case.common, domain, rng)
     slots = {
-        "like": liked.title,
+        "like": called(liked.title),
         "more": more,
         "is": one,
         "one": one.partition(" ")[2],

@@ -80,6 +80,17 @@ def test_a_letter_without_a_capital_stays():
         ("Birdman (or) Ignorance", "Birdman (or) Ignorance"),
         ("Heat", "Heat"),
         ("", ""),
+        ("Three Billboards Outside Ebbing, Missouri", "Three Billboards Outside Ebbing, Missouri"),
+        ("Tuner for Strings , Black", "Tuner for Strings, Black"),
+        ("10,000 Days", "10,000 Days"),
+        ("Songs from the North –", "Songs from the North"),
+        ("Urnor Nail Care Drying Drops, 0.4 oz (12 g), for Hands and Feet, Clear", "Urnor Nail Care Drying Drops"),
+        ("Bexo Guitar Pedal Supply - 12 V, eight outputs, made of steel", "Bexo Guitar Pedal Supply"),
+        (
+            "Red, blue and green storage bags for a very large kitchen",
+            "Red, blue and green storage bags for a very large kitchen",
+        ),
+        ("---", "---"),
     ],
 )
 def test_titles_as_people_say_them(name, short):

@@ -211,9 +211,31 @@ def test_a_long_portrait_stays_within_bounds():
         ("A fan of drama films from the Heat and Baccano!", "one and many disagree"),
         ("A fan of drama films. Baccano! Heat is a favourite.", "one and many disagree"),
         ("A fan of drama films. Heat is a favourite. Heat is a favourite.", "says 'Heat' twice"),
+        ("A fan of drama films. Dramatic is a favourite.", None),
+        ("A fan of drama films, drawn to drama films.", "says 'drama' twice"),
     ],
 )
 def test_a_true_text_that_reads_badly_is_refused(text, problem):
-    favourites = (Item("1", "Heat"), Item("2", "Baccano!"), Item("3", "This Boy"))
+    favourites = (Item("1", "Heat"), Item("2", "Baccano!"), Item("3", "This Boy"), Item("4", "Dramatic"))
     who = writing.Portrait((tag("category:Drama", 1, "", "en"),), (), favourites, 9, "film", "en")
     assert writing.clumsy(text, who) == ([problem] if problem else [])
+
+
+def test_what_the_model_is_told_cannot_be_misread():
+    likes = tuple(tag(one, 1, "", "en") for one in ("category:Garden", "creator:Bexo", "word:bamboo", "word:steel"))
+    dislikes = (tag("word:plastic", -1, "", "en"),)
+    favourites = (Item("1", "Hose, Green"), Item("2", "Urnor Watering Can with a Long Spout, 10 Litre, Blue and Grey"))
+    who = writing.Portrait(likes, dislikes, favourites, 9, "product", "en")
+    assert writing.inputs_of(who) == {
+        "likes": "products in Garden, Bexo, the themes “bamboo” and “steel”",
+        "favourites": "Hose, Green; Urnor Watering Can with a Long Spout",
+        "dislikes": "the theme “plastic”",
+    }
+
+
+def test_things_that_are_called_the_same_are_one_favourite():
+    items = {id: Item(id, f"Urnor Watering Can with a Long Spout, {id} Litre, Blue and Grey") for id in ("5", "9")}
+    items["7"] = Item("7", "Hose")
+    tally = Tally(events=3, marks={id: Mark(event=1, item=id, preference=0.9, stars=5.0) for id in items})
+    who = writing.portrait((tag("category:Garden", 1, "", "en"),), tally, items, "product", "en")
+    assert sorted(item.title[:5] for item in who.favourites) == ["Hose", "Urnor"]
