@@ -82,6 +82,9 @@ NUMBERED_ON = re.compile(
     re.IGNORECASE,
 )
 """Another part of a series, which is not in the catalogue if it was not found as a whole."""
+SERIES = 3
+"""Items that share two words of their titles before "a … movie" means one of them: "a star wars movie"."""
+OF_SERIES = re.compile(r"\s+(?:movie|film|flick|book|novel|comic|game|album|episode)s?\b", re.IGNORECASE)
 COPULA = re.compile(r"\s+(?:is|was|were|looks|sounds|seems|has|had|scared|made)\b")
 GENERIC = re.compile(
     r"[\s-]*(?:movies|films|flicks|type|types|genre|stuff|stories|shows|books|songs|music|invasion|style)\b"
@@ -257,6 +260,8 @@ class Titles:
         if not chosen or NUMBERED_ON.match(text, end):
             return None
         whole = chosen[0].whole and not loose
+        if len(words) > 1 and len({one.number for one in entries}) >= SERIES and OF_SERIES.match(text, end):
+            return Mention(start, end, tuple(self._ids[one.number] for one in entries), "part")
         if not (dated or self._meant(text, start, end, said, whole=chosen[0].whole, shouted=shouted)):
             return None
         if len(said) == 1 and not dated and not quoted(text, start, end) and self._of_a_person(text, tokens, first):

@@ -114,6 +114,22 @@ def test_a_series_is_one_mention_that_is_not_sure():
     assert wars.items == ("sw4", "sw5")
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("i think i want a star wars movie but i dont know which one", 3),
+        ("any star wars films?", 3),
+        ("the star wars of my youth", 0),
+        ("a road trip movie", 0),
+    ],
+)
+def test_a_movie_of_a_series_is_asked_for_in_small_letters(text, found):
+    names = ("Star Wars", "Star Wars: Phantom", "Star Wars: Clones", "Road Trip", "Road Trip: Beer Pong")
+    mentions = Titles([Item(f"{n}", name) for n, name in enumerate(names)]).find(text)
+    assert [len(one.items) for one in mentions] == [found] * bool(found)
+    assert all(text[one.start : one.end] == "star wars" for one in mentions)
+
+
 def test_a_mention_says_where_it_stands_and_how_it_was_found():
     text = "I saw the Terminater 2 (1991) twice"
     (one,) = TITLES.find(text)
