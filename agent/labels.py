@@ -98,13 +98,18 @@ OTHERWISE = re.compile(r"(?<=\S)(?:\s+\([^()]*\))+$")
 LONG = 50
 """Characters from which on a title is one that a shop wrote: the name, then size, colour and what it is good for."""
 DETAILS = re.compile(r"(?<=.{15})(?:\s*,\s+|\s+[-–|]\s+).*$", re.DOTALL)
+OPEN = re.compile(r"\s*\([^()]*$")
 COMMA = re.compile(r"\s*,\s*(?=[^\s\d])")
 
 
 def called(name: str) -> str:
     """A title as people say it: "Breathless" for "Breathless (À bout de souffle)", a long one without its details."""
     short = COMMA.sub(", ", OTHERWISE.sub("", name)).rstrip(" ,;|–-") or name
-    return DETAILS.sub("", short) if len(short) > LONG else short
+    if len(short) <= LONG:
+        return short
+    cut = DETAILS.sub("", short)
+    # "Charger 12W (5V, 2.4A)" is cut before the bracket.
+    return OPEN.sub("", cut) or cut
 
 
 def calls(name: str) -> tuple[str, ...]:

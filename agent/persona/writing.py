@@ -27,6 +27,8 @@ DISAGREES = re.compile(
     re.IGNORECASE,
 )
 """Slips of a small model that no fact forbids and every reader sees; ■ stands for a title."""
+MISTAKEN = re.compile(r"\bwork of ■|■;")
+"""A title taken for somebody who makes things, or the facts' own list copied."""
 FRAGMENT = re.compile(
     r"(?:^|[.!?] )"
     r"(?:■(?:(?:,| and|, and)? ■)*(?:, an? favou?rite| favou?rites?)?|(?:This|To|What it shares) [^.!?]*)"
@@ -158,6 +160,8 @@ def clumsy(text: str, who: Portrait) -> list[str]:
         return [f"says {min(twice)!r} twice"]
     if DISAGREES.search(text):
         return ["one and many disagree"]
+    if MISTAKEN.search(text):
+        return ["takes a title for a maker, or copies a list of titles"]
     return ["a sentence without a verb"] if FRAGMENT.search(text) else []
 
 

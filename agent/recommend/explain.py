@@ -41,7 +41,9 @@ COMMON = 3
 """Features named at most."""
 CLOSE = 2
 """Items of the person's own history named at most."""
-SLIPS = re.compile(r"\bgave\b(?!.*\bstars?\b)|\bgave\b.*\bgave it\b|\band has\b", re.IGNORECASE | re.DOTALL)
+SLIPS = re.compile(
+    r"\bgave\b(?!.*\bstars?\b)|\bgave\b.*\bgave it\b|\band has\b|, like this\.?$", re.IGNORECASE | re.DOTALL
+)
 """Slips of a small model that no fact forbids and every reader sees: "you gave X", "X and has 5 stars from you"."""
 TRIES = (0.0, 0.7)
 """Temperatures: the likeliest sentence first, then another if the check refuses it."""
@@ -452,7 +454,7 @@ def incomplete(text: str, case: Case, language: Language, domain: str) -> list[s
     """A reason says what is shared: that something else was liked is not yet why."""
     said = text.casefold()
     if SLIPS.search(text):
-        return ["does not say how many stars were given, or says it in half a sentence"]
+        return ["does not say how many stars were given, or ends in half a sentence"]
     if len(re.findall(rf"\b{re.escape(plural(domain))}\b", said)) > 1:
         return [f"says {plural(domain)!r} twice"]
     names = {name for f in case.common for name in (spoken(f, language), label(f, language))}

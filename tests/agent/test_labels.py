@@ -91,6 +91,7 @@ def test_a_letter_without_a_capital_stays():
             "Red, blue and green storage bags for a very large kitchen",
         ),
         ("---", "---"),
+        ("Bexo Basics Charger 12W (5V, 2.4 A) for Tablets and Phones, White", "Bexo Basics Charger 12W"),
     ],
 )
 def test_titles_as_people_say_them(name, short):

@@ -212,6 +212,11 @@ def test_a_long_portrait_stays_within_bounds():
         ("A fan of drama films. Baccano! Heat is a favourite.", "one and many disagree"),
         ("A fan of drama films. Heat is a favourite. Heat is a favourite.", "says 'Heat' twice"),
         ("A fan of drama films. Dramatic is a favourite.", None),
+        ("A fan of drama films and the work of Heat.", "takes a title for a maker, or copies a list of titles"),
+        (
+            "A fan of drama films. Heat; Baccano! are favourites.",
+            "takes a title for a maker, or copies a list of titles",
+        ),
         ("A fan of drama films, drawn to drama films.", "says 'drama' twice"),
     ],
 )

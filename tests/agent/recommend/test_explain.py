@@ -511,3 +511,4 @@ def test_half_a_sentence_about_stars_is_refused():
     assert problems_of(whole, case, "en", "film") == []
     assert problems_of(whole.replace("Fog has", "Fog and has"), case, "en", "film")
     assert problems_of("You gave The Fog, and this is a horror film, too.", case, "en", "film")
+    assert problems_of("You gave The Fog 4.5 stars, and here is another horror film, like this.", case, "en", "film")
