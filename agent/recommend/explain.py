@@ -100,6 +100,8 @@ class Case:
     """What the person asked for, if that found it."""
     stated: frozenset[str] = frozenset()
     """Those of `common` and `against` that the person said themselves; their word is what the reason rests on."""
+    both: bool = False
+    """The first of `close` has all of `common`."""
 
     @property
     def had(self) -> bool:
@@ -214,6 +216,10 @@ class Explain:
         voters = [source.retriever for source in candidate.sources]
         guessed = next((f for f in own if f in guesses and f"explore:{guesses[f].name}" in voters and not common), "")
         close = self._close(candidate, common, mine, tally, used)
+        has = self.features(close[0][0]) if close and common else ()
+        # What is told of two things has to hold of both.
+        both = [f for f in common if f in has]
+        common = both or common
         together = self._together(candidate, mine, tally)
         around = self._around(candidate, mine, tally)
         bare = not (common or guessed or close or together or around or against)
@@ -244,6 +250,7 @@ class Explain:
             # Asked for in words, or by an item that it should be like.
             words=words if "words" in voters else next((one for one in voters if one.startswith("like:")), ""),
             stated=frozenset(f for f in (*common, *against) if (likes.get(f) or dislikes[f]).kind == "stated"),
+            both=bool(both),
         )
 
     def _close(
@@ -314,7 +321,7 @@ class Explain:
         self, cases: Sequence[Case], ask: Ask, language: Language
     ) -> tuple[dict[str, tuple[str, list[str]]], Reasons]:
         """item id -> (the model's sentence, what is wrong with it), where there is something for a model to say."""
-        telling = [case for case in cases if case.common and case.close and not case.against and not case.had]
+        telling = [case for case in cases if case.both and not case.against and not case.had]
         if not telling:
             return {}, Reasons(())
         if ask.llm.name == NO_MODEL:

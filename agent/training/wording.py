@@ -281,7 +281,7 @@ def cases(known: Known, here: World, rng: random.Random) -> list[Case]:
     found = Explain(lambda ids: {id: here.items[id] for id in ids}, {}, here.population, here.domain.noun).cases(
         candidates, known.tags, known.tally, ""
     )
-    return [one for one in found if one.common and one.close and not one.against]
+    return [one for one in found if one.both and not one.against]
 
 
 def featured(one: Item) -> list[str]:

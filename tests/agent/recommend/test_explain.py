@@ -512,3 +512,30 @@ def test_half_a_sentence_about_stars_is_refused():
     assert problems_of(whole.replace("Fog has", "Fog and has"), case, "en", "film")
     assert problems_of("You gave The Fog, and this is a horror film, too.", case, "en", "film")
     assert problems_of("You gave The Fog 4.5 stars, and here is another horror film, like this.", case, "en", "film")
+
+
+@pytest.mark.parametrize(
+    ("sources", "closest", "common"),
+    [
+        ((), "The Fog", ("category:Horror", "creator:John Carpenter")),
+        # Loved more, and the vote that found it: but its maker is another.
+        ((Source("recent:b", 1, 1.0),), "The Ring", ("category:Horror",)),
+    ],
+)
+def test_what_is_told_of_two_things_holds_of_both(sources, closest, common):
+    def film(id: str, title: str, maker: str) -> Item:
+        return Item(id, title, categories=("Horror",), attributes={"creator": (maker,)})
+
+    new = film("new", "Prince of Darkness", "John Carpenter")
+    known = {"a": film("a", "The Fog", "John Carpenter"), "b": film("b", "The Ring", "Gore Verbinski")}
+    had = (Receipt(1, "a"), Receipt(2, "b"))
+    tags = [Tag(f.partition(":")[2], 1, 0.8, "observed", f, had) for f in ("category:Horror", "creator:John Carpenter")]
+    marks = {
+        "a": Mark(event=1, item="a", preference=0.5, stars=4.0, kind="rating"),
+        "b": Mark(event=2, item="b", preference=0.9, stars=5.0, kind="rating"),
+    }
+    explain = Explain(lambda ids: {id: known[id] for id in ids}, {}, Population(), "film")
+    (case,) = explain.cases([Candidate(new, 1.0, sources)], tags, Tally(events=2, marks=marks), "")
+    assert case.close[0][0].title == closest
+    assert (case.common, case.both) == (common, True)
+    assert inputs(case, "en", "film")["liked"] == closest
