@@ -27,8 +27,8 @@ KINDS = {
 """Prompt -> its input, and which list of plans is answered how."""
 OPTIONS = {"sentiment": reading.LABELS, "opinion": opinions.CHOICES, "intent": ASKED}
 SHARES = {"sentiment": 0.5, "opinion": 0.3, "intent": 0.2}
-EMPTY = 0.02
-"""Share of questions without content, answered each way equally often: the answer to them is taken for bias."""
+EMPTY = 50
+"""One question in so many is without content, answered each way equally often: the answer to it is taken for bias."""
 
 
 @cache
@@ -61,7 +61,7 @@ def of_kind(prompt: str, count: int, rng: random.Random, *, held: bool) -> list[
     found = []
     for number in range(count):
         plan, answer = answers[number % len(answers)]
-        empty = not held and prompt != "intent" and rng.random() < EMPTY
+        empty = not held and prompt != "intent" and number // len(answers) % EMPTY == 0
         text = nothing if empty else said(plan, rng, held=held)
         found.append(Example(prompt, {name: text}, answer, OPTIONS[prompt], prompt))
     return found

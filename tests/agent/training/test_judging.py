@@ -105,7 +105,7 @@ def test_it_is_the_question_that_the_product_asks(made):
 
 
 def test_options_that_say_nothing_are_answered_by_chance(rapport):
-    made = judging.examples(rapport, 120, 12, 1)
+    made = judging.examples(rapport, 240, 12, 1)
     empty = [one for one in lettered(made.training) if {each["text"] for each in one.inputs["options"]} == {"N/A"}]
     assert len(empty) == 1
     assert empty[0].answer in empty[0].options
