@@ -104,7 +104,12 @@ def test_a_conversation_of_several_turns(client, live, stream):
     assert "Noted: you like Heat." in fourth
     chat = service.desk.rapport.chat
     assert [(turns) for _, _, turns in chat.conversations("me")] == [4]
-    assert [one.kind for one in service.desk.rapport.store.events("me")] == ["like"]
+    # Who wants something like Alien knows it; what they think of it they have not said.
+    events = service.desk.rapport.store.events("me")
+    assert [(one.kind, one.value, one.text) for one in events] == [
+        ("review", None, "I want something like Alien"),
+        ("like", None, "I loved Heat"),
+    ]
 
 
 def test_the_streamed_and_the_whole_answer_are_the_same(client, live):
