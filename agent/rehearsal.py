@@ -12,13 +12,14 @@ from agent.ask import Ask
 from agent.errors import Unavailable, UsageError
 from agent.llm.base import Chat, Message, Schema
 from agent.llm.tokens import estimate_tokens
-from agent.recommend.rerank import Letters, Structured
+from agent.recommend.rerank import Each, Letters, ModelReranker, Structured
 from agent.types import Profile, Query
 from agent.wiring import Rapport
 
 FOR_CAPABLE = ("tags", "rerank-order")
 """Prompts that only a capable model is asked."""
-KNOWN = ("persona", "reason", "rerank", "sentiment", *FOR_CAPABLE)
+RERANKING = ("rerank", "rerank-order", "liking")
+KNOWN = ("persona", "reason", "rerank", "liking", "sentiment", *FOR_CAPABLE)
 EXAMPLES = 3
 """Chats shown of a kind of which there are many."""
 
@@ -86,8 +87,8 @@ def asked(rapport: Rapport, prompt: str, user: str, item: str, *, capable: bool)
         profile = twin.profile(user, rebuild=True)
         if prompt == "reason":
             twin.explain(user, item) if item else twin.recommend(user, 20)
-        elif prompt.startswith("rerank"):
-            rerank_anyway(twin, recorder, profile)
+        elif prompt in RERANKING:
+            rerank_anyway(twin, recorder, profile, prompt)
         calls = rapport.store.calls(len(recorder.asked), user) if recorder.asked else []
     return [
         list(chat)
@@ -97,15 +98,18 @@ def asked(rapport: Rapport, prompt: str, user: str, item: str, *, capable: bool)
     ]
 
 
-def rerank_anyway(rapport: Rapport, recorder: Recorder, profile: Profile) -> None:
-    """The question for the first candidates, whatever the gate says about the weight of its answer."""
+def rerank_anyway(rapport: Rapport, recorder: Recorder, profile: Profile, prompt: str) -> None:
+    """The question for the first candidates, whatever the gate says about its format and the weight of its answer."""
     query, steps = Query(profile.user), rapport.recommender
     events = rapport.store.events(profile.user)
     candidates = (steps.retrieve or steps.popular)(query, profile, events)
-    kind = Structured if recorder.capable else Letters
+    ask = Ask(recorder, rapport.store.log_call, profile.user)
+    kinds: dict[str, ModelReranker] = {
+        "rerank": Letters(ask, config=steps.rerank),
+        "rerank-order": Structured(ask, config=steps.rerank),
+        "liking": Each(ask, config=steps.rerank, others=steps.others),
+    }
     try:
-        kind(Ask(recorder, rapport.store.log_call, profile.user), steps.gate, steps.rerank).vote(
-            query, profile, candidates, steps.opinions(events)
-        )
+        kinds[prompt].vote(query, profile, candidates, steps.opinions(events))
     except Unavailable:
         return

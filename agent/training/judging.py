@@ -163,10 +163,8 @@ def moments(store: Store, user: str) -> list[Moment]:
 
 
 def pleased(event: Event) -> bool:
-    """Whether an event says that the person liked the item, as the recommender counts it."""
-    return event.kind in ("like", "purchase", "play") or (
-        event.kind in ("rating", "review") and (event.value or 0.0) >= 4.0
-    )
+    """Whether an event says that the person took to the item: what is played is no opinion, but chosen."""
+    return event.kind == "play" or approved(event) is True
 
 
 def question(rapport: Rapport, moment: Moment, rng: random.Random) -> Example | None:

@@ -336,7 +336,7 @@ def test_doctor_sees_an_index_that_is_behind(filled, tmp_path):
 def test_prompts_are_listed_and_shown(run, language):
     listed = run("prompts", "list", "--json").json
     names = {one["id"].partition(".")[0] for one in listed}
-    assert names >= {"persona", "reason", "rerank", "rerank-order", "sentiment", "tags"}
+    assert names >= {"persona", "reason", "rerank", "rerank-order", "liking", "sentiment", "tags"}
     table = run("prompts", "list").out
     assert all(one["id"].split("@")[0] in table for one in listed)
     for name in names:
@@ -361,7 +361,7 @@ def test_prompts_are_rendered_for_a_real_person_without_a_model_and_without_a_tr
 
     monkeypatch.setattr("agent.wiring.connect", refuse)
     before = snapshot(home)
-    asked = ("persona", "reason", "rerank", "rerank-order", "sentiment", "tags")
+    asked = ("persona", "reason", "rerank", "rerank-order", "liking", "sentiment", "tags")
     for name, user in [*((name, "mara") for name in asked), ("persona", "lin")]:
         done = sampled("prompts", "render", name, user)
         assert done.status == 0, name
