@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -153,6 +154,19 @@ class Rapport:
         conditions = tuple(self.condition(one) for one in where)
         query = Query(user, n, words, conditions, surprise, language, tuple(like), tuple(without))
         return self.recommender(query, allow_new=allow_new)
+
+    def ready(self) -> None:
+        """Open model and index, which otherwise happens at their first use and one after the other.
+
+        A model that runs here starts in a process of its own; the index's library is imported in this one meanwhile."""
+        from vectorstore.chroma import load_library
+
+        with ThreadPoolExecutor(1) as beside:
+            if not {"llm", "index"} & self.__dict__.keys() and self.settings.index_folder.exists():
+                # What goes wrong there goes wrong again, and is told, where the index is opened.
+                beside.submit(load_library)
+            _ = self.llm
+        self._usable_index()
 
     def explain(self, user: str, item: str) -> Recommendation:
         """Why `item` would, or would not, suit `user`. Raises UnknownUser, UnknownItem."""
@@ -366,6 +380,7 @@ class Rapport:
 
     @part
     def recommender(self) -> Recommender:
+        self.ready()
         population = self.background.population
         return Recommender(
             store=self.store,

@@ -21,6 +21,11 @@ from vectorstore.chroma_generation import Generation
 from vectorstore.documents import check_filter, check_queries, check_vectors, clean, clean_id
 
 
+def load_library() -> None:
+    """Import Chroma, which takes seconds, ahead of its first use."""
+    import chromadb  # noqa: F401
+
+
 class ChromaStore:
     """Made by `open` or `rebuild`; any thread may call any method.
 

@@ -265,7 +265,11 @@ class Rounds:
             )
             return Journal(llm, self._store, user)
 
-        report = tag(self._rapport, order, engine=ENGINE, journal=journal)
+        try:
+            report = tag(self._rapport, order, engine=ENGINE, journal=journal)
+        except BaseException:
+            outbox.close()
+            raise
         self._tagged += report.tagged
         self._failures.update((one.user, one) for one in report.failures)
         return outbox, report

@@ -29,7 +29,6 @@ from agent.errors import (
     RapportError,
     StaleLease,
     StoreBusy,
-    StoreError,
     Unavailable,
     UsageError,
 )
@@ -89,6 +88,7 @@ def tag(
     if order.workers < 1:
         raise UsageError(f"workers is {order.workers}; at least one has to work")
     chosen, unknown = choose(rapport.store, order.users, order.limit)
+    rapport.ready()
     folder = rapport.settings.home / "workers"
     with presence(folder) as owner:
         jobs = Jobs(rapport.store, work_of(rapport), owner)
@@ -98,8 +98,8 @@ def tag(
         if planned.open:
             order.before(planned.open)
             run.work_off(planned.open)
-    if isinstance(run.problem, StoreError):
-        raise run.problem
+    if run.broken:
+        raise run.broken
     ended = run.counts.tagged + len(run.failures) + run.left
     spent = run.spent
     return Report(
@@ -227,6 +227,8 @@ class Run:
         self.seconds = 0.0
         self.left = 0
         self.problem: RapportError | None = None
+        self.broken: BaseException | None = None
+        """What ended a thread: never a person's history, but the store, or a bug."""
 
     def work_off(self, people: Sequence[str]) -> None:
         """Until nothing is left for `people`, or the run is stopped. Raises KeyboardInterrupt, StoreError."""
@@ -278,8 +280,11 @@ class Run:
             while not self._stopping.is_set() and (job := queue.take()):
                 self._one(queue, job)
                 self._under_way.set()
-        except RapportError as error:
+        except LLMError as error:
             self._end(queue, error)
+        except BaseException as error:  # noqa: BLE001  the job of a thread that is gone would be waited for without end
+            self.broken = self.broken or error
+            self._stop(queue)
         finally:
             self._under_way.set()
 
@@ -295,8 +300,10 @@ class Run:
         except Deferred:
             self.jobs.give_back(job)
             queue.set_aside(job)
-        except (BudgetSpent, StoreBusy) as error:
+        except BudgetSpent as error:
             self._end(queue, error)
+        except StoreBusy:
+            raise
         except CallUnavailable as error:
             try:
                 innocent = self._outage.over(since)
@@ -387,6 +394,9 @@ class Run:
     def _end(self, queue: Queue, error: RapportError) -> None:
         with self._counting:
             self.problem = self.problem or error
+        self._stop(queue)
+
+    def _stop(self, queue: Queue) -> None:
         self._stopping.set()
         queue.stop()
 

@@ -10,6 +10,7 @@ import pytest
 
 from agent.batch import runner
 from agent.batch.budget import Budget, Limits
+from agent.batch.jobs import Queue
 from agent.batch.runner import PROMPTS, Order, prompts, tag, work_of
 from agent.errors import Deferred, Refused, StoreBusy, TimedOut, Unavailable, UsageError
 from agent.history.jobs import ATTEMPTS
@@ -297,6 +298,25 @@ def test_a_store_that_is_busy_stops_the_run_with_its_own_error(town, monkeypatch
         tag(rapport)
     monkeypatch.undo()
     assert tag(rapport).tagged == 3
+
+
+@pytest.mark.parametrize("bug", [ZeroDivisionError, SystemExit])
+def test_a_bug_outside_of_a_profile_ends_the_run_instead_of_leaving_it_waiting(town, monkeypatch, bug):
+    rapport = town(3, model())
+    take, taken = Queue.take, []
+
+    def breaks(queue):
+        taken.append(take(queue))
+        if len(taken) == 2:
+            raise bug("of the queue")
+        return taken[-1]
+
+    monkeypatch.setattr(Queue, "take", breaks)
+    with pytest.raises(bug, match="of the queue"):
+        tag(rapport)
+    monkeypatch.undo()
+    assert tag(rapport).remaining == 0
+    assert versions(rapport, names(3)) == [1] * 3
 
 
 def test_whoever_is_forgotten_while_they_are_worked_on_stays_forgotten(town):
