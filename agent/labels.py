@@ -113,8 +113,10 @@ def called(name: str) -> str:
 
 
 def calls(name: str) -> tuple[str, ...]:
-    """Every way in which a title may be told: as the catalogue writes it, and as people say it."""
-    return tuple(dict.fromkeys((name, called(name))))
+    """Every way in which a title may be told: as the catalogue writes it, as people say it, and without a full stop at
+    its end, which would end the sentence."""
+    said = called(name)
+    return tuple(dict.fromkeys((name, said, said.removesuffix(".") or said)))
 
 
 def title(name: str, language: Language = "en") -> str:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.labels import called, experienced, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, calls, experienced, label, listing, noun, plural, shown, spoken, title
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,10 @@ def test_a_letter_without_a_capital_stays():
 )
 def test_titles_as_people_say_them(name, short):
     assert called(name) == short
+
+
+def test_a_title_may_be_told_without_the_full_stop_that_ends_it():
+    assert calls("Nothing Is Known.") == ("Nothing Is Known.", "Nothing Is Known")
+    assert calls("Monsters, Inc.") == ("Monsters, Inc.", "Monsters, Inc")
+    assert calls("Heat") == ("Heat",)
+    assert calls(".") == (".",)
