@@ -73,6 +73,8 @@ class Taken:
     items: tuple[str, ...]
     dated: int
     """How many at the end have a time, and therefore an order."""
+    refused: tuple[str, ...] = ()
+    """What they had and disliked, where that does not count."""
 
 
 def taken(events: Iterable[Event], counts: Counts) -> Taken:
@@ -86,7 +88,7 @@ def taken(events: Iterable[Event], counts: Counts) -> Taken:
             item = sys.intern(event.item)
             last.pop(item, None)
             last[item] = event.at is not None
-    return Taken(tuple(last), sum(last.values()))
+    return Taken(tuple(last), sum(last.values()), tuple(sorted(refused)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Collaborative:
     near: Rows
     sequel: Rows
     people: Rows
-    """How many people had both, for the entries of `together`."""
+    """How many people had both, disliked or not, for the entries of `together`."""
     events: int
     """Events in the store when it was trained."""
     config: CollaborativeConfig
@@ -227,7 +229,8 @@ def train(
     `events`: how many the store holds now, kept to see later whether there are more. `progress`: (steps done, steps).
     """
     config, tell = config or CollaborativeConfig(), progress or _silent
-    histories = [one for one in people if len(one.items) > 1]
+    everybody = list(people)
+    histories = [one for one in everybody if len(one.items) > 1]
     counted = Counter(id for one in histories for id in one.items)
     shared = sorted((-count, id) for id, count in counted.items() if count >= config.fewest_each)
     items = tuple(sorted(id for _, id in shared[: config.most_items]))
@@ -239,9 +242,10 @@ def train(
     tell(1, 4)
     counts = together(whole, size)
     kept = largest(ease(counts, config.ridge), config.kept)
-    people_both = Rows(kept.starts, kept.columns, counts[_row_numbers(kept), kept.columns])
     tell(2, 4)
     near = largest(nearness(ordered, np.diag(counts), config), config.kept)
+    add_refused(counts, everybody, places)
+    people_both = Rows(kept.starts, kept.columns, counts[_row_numbers(kept), kept.columns])
     tell(3, 4)
     next_ones = sequel(ordered, size, config)
     tell(4, 4)
@@ -254,6 +258,17 @@ def together(histories: Iterable[NDArray[np.intp]], size: int) -> Weights:
     for one in histories:
         counts[np.ix_(one, one)] += 1
     return counts
+
+
+def add_refused(counts: Weights, people: Iterable[Taken], places: Mapping[str, int]) -> None:
+    """From how many took to both to how many had both, off the diagonal; in place, because the matrix of a large
+    catalogue is held once."""
+    for one in people:
+        if one.refused:
+            own, refused = _numbers(one.items, places), _numbers(one.refused, places)
+            counts[np.ix_(refused, refused)] += 1
+            counts[np.ix_(own, refused)] += 1
+            counts[np.ix_(refused, own)] += 1
 
 
 def ease(counts: Weights, ridge: float) -> Weights:

@@ -11,11 +11,10 @@ import csv
 import json
 import re
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 from agent import show
 from agent.features import number
 from agent.history.importing import import_path
+from agent.history.text import turn_article
 from agent.settings import Settings
 from agent.wiring import Rapport
 from eval import movielens
@@ -232,8 +232,8 @@ class Facts:
     """Film -> title as it is shown."""
     kinds: Mapping[str, frozenset[str]]
     years: Mapping[str, int]
-    both: Mapping[tuple[str, str], int]
-    """Films, in order of id -> people with both."""
+    people: Mapping[str, frozenset[str]]
+    """Film -> everybody who rated it."""
 
 
 GAVE = re.compile(r"^, which you gave (\d(?:\.\d)?) stars?")
@@ -257,8 +257,8 @@ def claims(reason: Reason, facts: Facts) -> list[bool]:
         gave = GAVE.match(text[place.end() :])
         found.append(gave is None or any(float(gave[1]) == facts.stars[film] for film in mine[name]))
         if shared:
-            pairs = [(min(film, reason.item), max(film, reason.item)) for film in mine[name]]
-            found.append(any(facts.both.get(pair, 0) == int(shared[1]) for pair in pairs))
+            had = facts.people.get(reason.item, frozenset())
+            found.append(any(len(had & facts.people.get(film, frozenset())) == int(shared[1]) for film in mine[name]))
             shared = None
         text = text[: place.start()] + text[place.end() :]
     if "which you gave" in reason.text and not found:
@@ -310,20 +310,22 @@ def films(data: Path) -> Part:
     catalogue = movielens.films(folder)
     kinds = {id: frozenset(one.casefold() for one in film.categories) for id, film in catalogue.items()}
     years = {id: int(number(film, "year") or 0) for id, film in catalogue.items()}
-    names = {id: film.title for id, film in catalogue.items()}
+    # Not only English articles stand in front where a title is shown.
+    names = {id: turn_article(film.title) for id, film in catalogue.items()}
     stars: defaultdict[str, dict[str, float]] = defaultdict(dict)
     for row in table(folder / "ratings.csv"):
         stars[row["userId"]][row["movieId"]] = float(row["rating"])
     people = sorted(stars, key=int)[:: max(1, len(stars) // PEOPLE)][:PEOPLE]
-    both: Counter[tuple[str, str]] = Counter()
-    wanted = {film for user in people for film in stars[user]}
-    for seen in stars.values():
-        both.update(combinations(sorted(wanted & seen.keys()), 2))
+    had: defaultdict[str, set[str]] = defaultdict(set)
+    for user, seen in stars.items():
+        for film in seen:
+            had[film].add(user)
+    raters = {film: frozenset(users) for film, users in had.items()}
     ratings = sum(map(len, stars.values()))
     return Part(
         "MovieLens reasons",
         tuple(Case(user, user) for user in people),
-        Labels({user: Facts(stars[user], names, kinds, years, both) for user in people}),
+        Labels({user: Facts(stars[user], names, kinds, years, raters) for user in people}),
         (
             System(
                 REASONS, "rapport", lambda some: reasons_of(folder, some), about="templates, no model; one home for all"

@@ -416,7 +416,7 @@ def test_board_c_never_reads_a_reference(tmp_path):
 
 FACTS = explanation.Facts(
     {"1": 5.0, "2": 2.0}, {"1": "Heat", "2": "Jaws", "3": "Ran"}, {"1": frozenset({"crime"}), "3": frozenset({"war"})},
-    {"3": 1985}, {("1", "3"): 4},
+    {"3": 1985}, {"1": frozenset("abcde"), "3": frozenset("bcdefg")},
 )  # fmt: skip
 
 
