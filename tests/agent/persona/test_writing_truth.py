@@ -210,6 +210,8 @@ def test_a_long_portrait_stays_within_bounds():
         ("A fan of drama films. Heat and Baccano! is a favourite.", "one and many disagree"),
         ("A fan of drama films from the Heat and Baccano!", "one and many disagree"),
         ("A fan of drama films. Baccano! Heat is a favourite.", "one and many disagree"),
+        ("A clear favourite: Heat and Baccano!. Comes back to drama films.", "one and many disagree"),
+        ("A clear favourite: Heat. Comes back to drama films.", None),
         ("A fan of drama films. Heat is a favourite. Heat is a favourite.", "says 'Heat' twice"),
         ("A fan of drama films. Dramatic is a favourite.", None),
         ("A fan of drama films and the work of Heat.", "takes a title for a maker, or copies a list of titles"),
