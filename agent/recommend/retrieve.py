@@ -77,11 +77,8 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     recall@100 .23 at weight 1 and depth 150, about .02 and .07 without; with three events known it is better tripled.
     """
     beside_words: float = 1.0
-    """Most that the collaborative list weighs when somebody with a long history says what they want, which comes first.
-    """
-    few: int = Field(default=4, ge=1)
-    """Items had or named, up to which what goes with them weighs as much as the words of a request; with more of them
-    it weighs less in proportion, down to `beside_words`."""
+    """Most that the collaborative list weighs when somebody says what they want: that comes first. Where they name
+    titles and hardly more is known of them it weighs what it always does."""
     others_depth: int = Field(default=100, ge=1)
     """Places of the collaborative list that vote."""
     stranger: float = Field(default=0.4, ge=0, le=1)
@@ -397,10 +394,10 @@ class Retrieve:
 
     def _collaborative(self, found: Gathered) -> list[Ballot]:
         """The vote of everybody's histories; none where it is unheard."""
-        config, query, weight = self.config, found.query, self.share(found.had) * self.crowd
-        if query.words.strip() or query.like:
-            beside = config.words * config.few / max(config.few, found.had)
-            weight = min(weight, max(config.beside_words, beside))
+        query, weight = found.query, self.share(found.had) * self.crowd
+        titles_only = bool(query.like) and self._hardly_known(found.had)
+        if (query.words.strip() or query.like) and not titles_only:
+            weight = min(weight, self.config.beside_words)
         return [Ballot(COLLABORATIVE, weight, found.heard)] if weight and found.heard else []
 
     def _hardly_known(self, items: int) -> bool:
