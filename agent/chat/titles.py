@@ -56,7 +56,8 @@ NUMERALS = {"ii": "2", "iii": "3", "iv": "4", "vi": "6", "vii": "7", "viii": "8"
 PARTS = frozenset({"part", "episode", "chapter", "vol", "volume"})
 OPENING, CLOSING = "\"“”'‘’「『《〈*_", "\"“”'‘’」』》〉*_"
 CUE = re.compile(
-    r"(?:\b(?:movies?|films?|series|book|album|game|show|called|named|titled|title)(?:\s+(?:is|was|like|called|named))?"
+    r"(?:\b(?:movie|film|series|book|album|game|show|called|named|titled|title)(?:\s+(?:is|was|like|called|named))?"
+    r"|\b(?:movies|films)\s+(?:like|called|named)"
     r"|\b(?:seen|saw|watch(?:ed|ing)?|rewatch(?:ed|ing)?)(?:\s+(?:the|a|an|both))?|看过|看了|电影|片子|喜欢|讨厌|类似|像)"
     r"\s*[:,]?\s*$",
     re.IGNORECASE,

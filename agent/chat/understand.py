@@ -130,7 +130,10 @@ WANTS = re.compile(
 REQUESTS = re.compile(
     r"\b(?:recommend(?!ations?\b)\w*|suggest(?!ions?\b)\w*|looking for|search(?:ing)? for"
     r"|(?:show|find|give|get|tell) me|in the mood|feel(?:ing)? like|(?:what|how) about|interested in|prefer|hoping for"
-    r"|could use|i(?:'d|d| would)(?: really| also)? (?:like|love|prefer)"
+    r"|could use|seek(?:ing)?|(?:i|we|he|she|they)(?: [\w']+){0,2} (?:wants?|needs?)|so no(?:t|thing)?"
+    r"|(?:should|must|ha(?:s|ve) to|needs? to) be"
+    r"|(?:is|are) there (?:any|an?|some)|(?:like|love|enjoy|hate) (?:\w+ ){1,3}like(?= \ue000)"
+    r"|addict|buff|i(?:'d|d| would)(?: really| also)? (?:like|love|prefer)"
     r"|(?:want|need|like|love|rather|care|try(?:ing)?) (?:to|a|an|some|something|anything)"
     r"|(?:do|would|can|could|have) (?:you|u) (?:know|have|got|think of|find|help)|got any|(?:something|anything)"
     r"|(?:like|love|enjoy|into|watch) (?:\w+ ){1,3}(?:movies|films|flicks|books|stories|shows|music|songs)"
@@ -140,15 +143,16 @@ REQUESTS = re.compile(
 )
 """What makes a clause with a subject a request: its words are searched with."""
 STATES = re.compile(
-    r"^[\W\ue000]*(?:(?:yes|yeah|yep|yea|no|nope|oh|ah|ooh|wow|well|ok|okay|true|right|sure|but|and|so|lol|haha+"
-    r"|hmm+|hi|hey|hello|also|then|actually|honestly|because|since|as|or|unless|although|though|if|when|while|maybe|now"
+    r"^[\W\ue000]*(?:(?:yes|yeah|yep|yup|yea|no|nope|o+h+|a+h+|awe|aw+|ooh|wow|well|ok|okay|true|right|sure|but|and|so|lol"
+    r"|haha+|h?m+|u+m+|great|cool|nice|awesome|thanks|hi|hey|hello|also|then|actually|honestly|because"
+    r"|since|as|or|unless|although|though|if|when|while|maybe|now"
     r"|just)\b[\s,.!\ue000]*)*"
     r"(?:i|im|i'\w+|ive|ill|id|we|we'\w+|you|you'\w+|u|he|she|he's|she's|it|it's|its|that|that's|thats|this|they"
     r"|they'\w+|those|these|there|there's|my|your|his|her|their|our|both|all of|some (?:\w+ )?are|everyone|everybody"
     r"|nobody|who|what(?:'s|s| is| was| were| are| did| do| does| year| kind of day)|when|where|why|how|is|are|was|were"
     r"|am|has|have|had|did|does|do|may|might|will|would|havent|haven't|hasn't|didn't|didnt|don't|dont|isn't|isnt|aren't"
     r"|doesn't|doesnt|can't|wasn't|never|not sure|not (?:yet|really|a)|sounds?|looks?|seems?|glad|sorry|me|same|hope\w*"
-    r"|saw|seen|watched|loved|liked|hated|\ue000+\s+(?:is|was|has|had))\b",
+    r"|saw|seen|watched|loved|liked|hated|the (?:\w+ ){1,2}(?:is|was|are|were)|\ue000+\s+(?:is|was|has|had))\b",
     re.IGNORECASE,
 )
 """Begins as somebody does who tells something."""

@@ -178,12 +178,13 @@ NOT_LONG = re.compile(
 )
 LONGER = re.compile(r"\b(?:longer(?! than)|epic length|long(?= (?:film|movie|one|book)))\b|长一点|更长", re.IGNORECASE)
 NEWER = re.compile(
-    r"\b(?:newer(?! than)|more recent|recent(?:ly)?|latest|newest|new(?! (?:york|zealand|orleans|year"
-    r"|ground|to)\b)|modern|this year)\b|新一点|更新的|最近|新片|新的",
+    r"\b(?:newer(?! than)|more recent|recent|recently (?:made|released)|latest|newest|new(?! (?:york|zealand|orleans"
+    r"|year|ground|to)\b)|modern|this year)\b|新一点|更新的|最近|新片|新的",
     re.IGNORECASE,
 )
 OLDER = re.compile(
-    r"\b(?:older(?! than)|(?<!year )(?<!years )(?<!year-)old|vintage|classics?(?! (?:is|are|was|were)\b)|golden age"
+    r"\b(?:older(?! than)|(?<!year )(?<!years )(?<!year-)old|vintage|classics(?! (?:is|are|was|were)\b)|golden age"
+    r"|(?:(?<=\ba )classic\b|classic(?= [a-z]))(?! (?:is|are|was|were)\b)"
     r"|old[- ]?(?:school|fashioned))\b|老一点|老片|经典|老电影",
     re.IGNORECASE,
 )
@@ -193,8 +194,6 @@ PRAISED = re.compile(
     re.IGNORECASE,
 )
 """Says how good something is, not how old it should be: "that is a true classic"."""
-TAKEN = re.compile(r"\s{3,}(?=\S|$)")
-"""Where a title stood."""
 CHEAPER = re.compile(r"\b(?:cheaper(?! than)|cheap|less expensive|budget|affordable)\b|便宜", re.IGNORECASE)
 SURPRISE = re.compile(
     r"\b(?:surpris\w*|something (?:completely |totally |very "
@@ -239,7 +238,7 @@ LEAD = re.compile(
     r"\b(?:i(?:'d| would| am|'m| was|'ve| have)?|we(?:'d)?|you|me|us|my|can|could|would|will|please|pls"
     r"|hi|hello|hey|ok|okay|so|well|yes|no|not|and|but|or|then|also"
     r"|want|wants|like[sd]?|lov(?:e|es|ed)|hate[sd]?|dislike[sd]?|enjoy(?:ed)?|need|nothing|looking|look"
-    r"|search|searching|find|show|give|get|recommend\w*|suggest\w*|watch\w*|see|seen|read|mood|feel(?:ing)?"
+    r"|search|searching|seek|seeking|find|show|give|get|recommend\w*|suggest\w*|watch\w*|see|seen|read|mood|feel(?:ing)?"
     r"|something|anything|somewhat|some|any|a|an|the|of|for|to|in|on|at|with|from|by|that|this|these"
     r"|those|it|is|are|be|do|does|have|has|there|what|which"
     r"|film|films|movie|movies|flick|book|books|item|items|product|products|song|songs|one|ones|more|less"
@@ -258,6 +257,7 @@ LEAD = re.compile(
 LEAD_ZH = re.compile(
     r"推荐|没看过|没听说过|看过|换一批|换一换|有没有|什么|一部|一些|一个|几部|可以|电影|片子|东西|类似|今晚|今天|现在|最近|不要|喜欢|想看|想听|想读|想要|给我|帮我"
 )
+PUNCTUATION = ",:;-–'\"“”‘’()#"
 EDGES_ZH = "我想要看听读找给来有的吗呢吧请帮你能书像更再点些个部好别不但和或了是这那种类片，、"
 """Characters that mean nothing at the edge of a request, and may be part of a word inside it."""
 
@@ -351,6 +351,8 @@ class Reading:
     catalogue: Catalogue
     wanted: frozenset[str] = frozenset()
     """Categories that were asked for before."""
+    titles: Sequence[int] = ()
+    """Where titles began."""
     wishes: list[Wish] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -373,13 +375,14 @@ def hear(
 ) -> Heard:
     """The wishes in `text`. `reference`: what "shorter" and "newer" are held against, e.g. the items just shown.
 
-    `own_words`: whether words that are no filter are searched with; those between the places of `quiet` never are.
+    `own_words`: whether words that are no filter are searched with. Nothing between the places of `quiet` is a wish:
+    "Avatar is fantasy" asks for no fantasy.
     `wanted`: categories that were asked for before.
     """
     blank = list(text)
     for one in mentions:
         blank[one.start : one.end] = " " * (one.end - one.start)
-    reading = Reading("".join(blank), catalogue, frozenset(wanted))
+    reading = Reading("".join(blank), catalogue, frozenset(wanted), [one.start for one in mentions])
     for match in NAMED.finditer(reading.text):
         reading.take(*match.span())
         if match[1].strip():
@@ -394,10 +397,10 @@ def hear(
         _familiar,
         _relative,
     )
-    for step in steps:
-        step(reading, reference)
     for start, end in quiet:
         reading.take(start, end)
+    for step in steps:
+        step(reading, reference)
     _unwanted(reading)
     if own_words and (words := _own_words(reading.text)):
         reading.wishes.append(Wish("words", words=words))
@@ -642,10 +645,15 @@ def _relative(reading: Reading, reference: Sequence[Item]) -> None:
         match = pattern.search(reading.text)
         if not match or (pattern is OLDER and PRAISED.search(reading.text[: match.start()] + match[0])):
             continue
-        if pattern is NEWER and TAKEN.match(reading.text[match.end() :]):
+        if pattern is NEWER and any(0 < start - match.end() <= 2 for start in reading.titles):
             # "The new Mad Max" names it.
             continue
-        reading.take(*match.span())
+        negated = NOT_BEFORE.search(reading.text[: match.start()])
+        for one in list(pattern.finditer(reading.text)):
+            reading.take(*one.span())
+        if negated and "," not in negated[0]:
+            # "Not the new one" asks for no old one.
+            continue
         if catalogue.fields.get(name) != "number":
             what = {"": "how long an item takes", "year": "when an item was made", "price": "what an item costs"}[name]
             reading.notes.append(f"the catalogue does not say {what}")
@@ -681,7 +689,7 @@ def _own_words(left: str) -> str:
     """What is left of a request once filters and the words of asking are taken out; "" when nothing tells."""
     kept = []
     for part in re.split(r"[.!?。！？\n;；]+", left):
-        left_over = LEAD_ZH.sub(" ", LEAD.sub(" ", part)).split()
+        left_over = [word for word in LEAD_ZH.sub(" ", LEAD.sub(" ", part)).split() if not _chatter(word)]
         text = " ".join(filter(None, (word.strip(EDGES_ZH) for word in left_over))).strip(" ,，、:：-–'\"“”‘’()《》")
         text = re.sub(r"(?:\s*[,，]\s*)+", ", ", text).strip(" ,")
         if any(_telling(word) for word in re.findall(r"[^\W\d_]+", text)):
@@ -693,8 +701,14 @@ def _telling(word: str) -> bool:
     word = word.casefold()
     if not word.isascii():
         return len(word) >= 1
-    plain_words = lexicon().pronouns | lexicon().chatter | lexicon().names
-    return len(word) > 2 and word not in plain_words and (word not in STOPWORDS or word in ("young", "small", "little"))
+    if _chatter(word) or word in lexicon().names:
+        return False
+    return len(word) > 2 and (word not in STOPWORDS or word in ("young", "small", "little"))
+
+
+def _chatter(word: str) -> bool:
+    bare = word.strip(PUNCTUATION).casefold()
+    return (len(bare) < 2 and bare.isascii()) or bare in lexicon().pronouns | lexicon().chatter
 
 
 def shown(wish: Wish, language: Language = "en", titles: Mapping[str, str] | None = None) -> str:

@@ -96,6 +96,7 @@ def test_a_title_is_found_however_it_is_written(text, items):
         "I was frozen to death",
         "it (2005)",
         "Terminator 2 (1950)",
+        "I like movies Up!",
         "这是我的英雄",
         "",
         "!!!",

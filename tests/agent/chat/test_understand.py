@@ -249,3 +249,41 @@ def test_a_rom_com_is_both():
 )
 def test_a_classic_is_old_only_where_it_is_asked_for(text, old):
     assert any(one.slot == "year<" for one in UNDERSTAND(text, NOTHING).wishes) == old
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Alien is fantasy if you ask me",
+        "Haha. I saw it. It was so funny",
+        "ok, is it a war movie?",
+        "I haven't seen that one, is it funny or serious?",
+        "Yes, watched that horror movie and liked it",
+        "I never knew a doll could be so scary",
+        "that one is good not very funny though",
+        "Thank you for the four new suggestions",
+        "I just recently saw Heat and it was great",
+        "the story is as important to me as the action",
+    ],
+)
+def test_what_is_told_or_asked_of_a_film_is_no_filter(text):
+    assert not [one for one in UNDERSTAND(text, LIST).wishes if one.condition]
+
+
+@pytest.mark.parametrize(
+    ("text", "wishes"),
+    [
+        ("I want comedies", ["Comedy"]),
+        ("Hi, I'm seeking an action comedy", ["Action", "Comedy"]),
+        ("it should be a comedy", ["Comedy"]),
+        ("I don't want horror", ["no Horror"]),
+        ("my kids are here, so nothing scary", ["Family", "no Horror"]),
+        ("I am a horror movie addict", ["Horror"]),
+        ("I love dramas like Heat", ["Drama"]),
+        ("are there any war movies?", ["War"]),
+    ],
+)
+def test_what_is_asked_for_in_a_sentence_is_a_filter(text, wishes):
+    found = UNDERSTAND(text, NOTHING)
+    assert sorted(shown(one) for one in found.wishes if one.condition) == sorted(wishes)
+    assert not [one.words for one in found.wishes if one.words]
