@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """The catalogue's word for one item, e.g. film; empty = what the importer recognised, else "item"."""
 
     interactions: Literal["liked", "had"] = "liked"
-    """What everybody's histories are learned from: what was not disliked, or everything that was had."""
+    """Which of a person's own items pull what goes with them: those that were not disliked, or all that were had."""
 
     @classmethod
     def settings_customise_sources(

@@ -347,7 +347,7 @@ class Rapport:
     @part
     def fusion(self) -> fusion.Fusion:
         own = self.settings.fusion_file
-        return fusion.load(own) if own.exists() else fusion.shipped(self.settings.interactions)
+        return fusion.load(own) if own.exists() else fusion.shipped()
 
     @part
     def fields(self) -> Mapping[str, Any]:

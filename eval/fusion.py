@@ -20,7 +20,7 @@ from agent import show
 from agent.errors import SetupError
 from agent.history.store import ItemStats
 from agent.recommend.collaborative import Collaborative, CollaborativeConfig, Counts, taken, train
-from agent.recommend.fusion import Fusion, Share, Shipped
+from agent.recommend.fusion import Fusion, Share
 from agent.recommend.gate import BUCKETS
 from agent.recommend.retrieve import Retrieve, RetrieveConfig, consumed, popularity
 from agent.settings import load
@@ -75,15 +75,14 @@ def run(data: Path | None, home: Path | None, users: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="rapport-fusion-") as scratch:
         at, name = Path(scratch), "board A's validation events (MovieLens latest-small, test events left out)"
         with board_a.home(at / "home", data / FOLDER, fitted, asked, "had", at / "index") as rapport:
-            shipped = Shipped(liked=fit(rapport, users, name, "liked"), had=fit(rapport, users, name, "had"))
-    return shipped.model_dump(mode="json")
+            return fit(rapport, users, name, "had").model_dump(mode="json")
 
 
 def fit(rapport: Rapport, users: int, data: str, counts: Counts) -> Fusion:
     """The weights for the histories in `rapport`, on at most `users` people for each cut."""
     everybody = rapport.store.users()
     splits = {user: one for user in everybody if (one := split(rapport.store.events(user), counts)) is not None}
-    others = train((taken(one.shown, counts) for one in splits.values()), 0, CollaborativeConfig(counts=counts))
+    others = train((taken(one.shown, "had") for one in splits.values()), 0, CollaborativeConfig(counts=counts))
     if others is None:
         raise SetupError("there are too few people to learn what goes together: nothing to weigh")
     dropped = [event for one in splits.values() for event in one.dropped]

@@ -23,7 +23,8 @@ FAVOURITE = 0.5
 """A liking of at least this is a favourite."""
 MAX_TITLE = 60
 DISAGREES = re.compile(
-    r"\bis favou?rites\b|\bare an? favou?rite\b|\bfavou?rite: ■,? and ■|, [^,.]* is a (?:fan )?favou?rite|■,? (?:and )?■ is a\b"
+    r"\bis favou?rites\b|\bare an? favou?rite\b|\bfavou?rite: ■,? and ■"
+    r"|, [^,.]* is a (?:fan )?favou?rite|■,? (?:and )?■ is a\b"
     r"|\bfrom (?:the )?■|^A fan of (?:(?! (?:back|drawn) to )[^.])*(?:,| and) to ",
     re.IGNORECASE,
 )

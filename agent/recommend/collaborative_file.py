@@ -18,7 +18,7 @@ from agent.errors import StoreError
 from agent.history.store import Store
 from agent.recommend.collaborative import Collaborative, CollaborativeConfig, Rows, taken, train
 
-VERSION = 2
+VERSION = 3
 """A file of another version is trained anew."""
 STALE = 0.02
 """Growth in events from which on `rapport index` trains again, as for what is counted over everybody."""
@@ -44,7 +44,7 @@ def refresh(
         kept = None
     if kept and abs(events - kept.events) <= STALE * kept.events:
         return kept
-    people = (taken(store.events(user), config.counts) for user in store.users())
+    people = (taken(store.events(user), "had") for user in store.users())
     trained = train(people, events, config, progress)
     if trained is None:
         path.unlink(missing_ok=True)
@@ -63,7 +63,9 @@ def load(path: Path, config: CollaborativeConfig) -> Collaborative | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             head = json.loads(held["head"].tobytes())
-            if head["version"] != VERSION or CollaborativeConfig.model_validate(head["config"]) != config:
+            # Which of the own items pull is no matter of training.
+            trained = CollaborativeConfig.model_validate(head["config"]).model_copy(update={"counts": config.counts})
+            if head["version"] != VERSION or trained != config:
                 return None
             rows = {name: Rows(*(held[f"{name}.{part}"] for part in Rows.__slots__)) for name in PARTS}
             return Collaborative(tuple(head["items"]), **rows, events=head["events"], config=config)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -15,7 +14,6 @@ from agent.errors import SetupError
 
 SHIPPED = Path(__file__).parent / "fusion.json"
 """What `rapport eval run fusion --data …` printed."""
-Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Share(BaseModel, frozen=True, extra="forbid"):
@@ -55,27 +53,19 @@ class Fusion(BaseModel, frozen=True, extra="forbid"):
         return next((one.weight for one in self.shares if one.holds(items)), 0.0)
 
 
-class Shipped(BaseModel, frozen=True, extra="forbid"):
-    """What was measured on public data, for either way to count interactions: see `collaborative.Counts`."""
-
-    liked: Fusion
-    had: Fusion
-
-
 def load(path: Path) -> Fusion:
     """A home's own file. Raises SetupError when it is not one of ours."""
-    return _read(Fusion, path)
+    return _read(path)
 
 
-def shipped(counts: Literal["liked", "had"]) -> Fusion:
-    """What holds where a home has measured nothing."""
-    both = _read(Shipped, SHIPPED)
-    return both.liked if counts == "liked" else both.had
+def shipped() -> Fusion:
+    """What was measured on public data: holds where a home has measured nothing."""
+    return _read(SHIPPED)
 
 
-def _read(kind: type[Kind], path: Path) -> Kind:
+def _read(path: Path) -> Fusion:
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return Fusion.model_validate_json(path.read_bytes())
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]["msg"]
         raise SetupError(f"{path} is not a fusion file ({problem}): delete it, or measure again") from error

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agent.history.store import ItemStats
-from agent.recommend.fusion import Shipped
+from agent.recommend.fusion import Fusion
 from agent.recommend.gate import BUCKETS
 from agent.types import Event
 from eval.fusion import CUTS, WEIGHTS, Case, best, run, share, split, without
@@ -77,16 +77,15 @@ def test_of_equals_the_smallest_and_nothing_without_cases():
     assert (empty.weight, empty.cases, empty.ndcg) == (0.0, 0, 0.0)
 
 
-def test_both_ways_to_count_are_fitted_and_read_back(tmp_path, monkeypatch):
+def test_weights_are_fitted_and_read_back(tmp_path, monkeypatch):
     monkeypatch.setenv("RAPPORT_EMBEDDER", "hashing")
     write(tmp_path / FOLDER, walks())
-    found = Shipped.model_validate_json(json.dumps(run(tmp_path, None, PEOPLE)))
-    for counts, fusion in (("liked", found.liked), ("had", found.had)):
-        assert f"; {counts}, " in fusion.data
-        assert [(one.at_least, one.at_most) for one in fusion.shares] == list(BUCKETS)
-        assert sum(one.cases for one in fusion.shares) == PEOPLE * len(CUTS)
-        # What follows what is all that these people have in common.
-        assert all(one.ndcg > one.without for one in fusion.shares if one.cases)
+    found = Fusion.model_validate_json(json.dumps(run(tmp_path, None, PEOPLE)))
+    assert "; had, " in found.data
+    assert [(one.at_least, one.at_most) for one in found.shares] == list(BUCKETS)
+    assert sum(one.cases for one in found.shares) == PEOPLE * len(CUTS)
+    # What follows what is all that these people have in common.
+    assert all(one.ndcg > one.without for one in found.shares if one.cases)
 
 
 def test_last_events_are_not_needed_to_ask(tmp_path, monkeypatch):
@@ -98,8 +97,7 @@ def test_last_events_are_not_needed_to_ask(tmp_path, monkeypatch):
     results = []
     for name, histories in (("a", one), ("b", other)):
         write(tmp_path / name / FOLDER, histories)
-        both = Shipped.model_validate_json(json.dumps(run(tmp_path / name, None, 20)))
-        results.append([replace_time(fusion) for fusion in (both.liked, both.had)])
+        results.append(replace_time(Fusion.model_validate_json(json.dumps(run(tmp_path / name, None, 20)))))
     assert results[0] == results[1]
 
 

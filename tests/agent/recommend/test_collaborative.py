@@ -184,18 +184,6 @@ def test_each_proposal_names_what_it_rests_on_and_how_many_had_both():
     assert trained.people_with("a", "y") == trained.people_with("a", "nothing") == 0
 
 
-def test_whoever_disliked_one_of_two_items_had_both_all_the_same():
-    """A reason tells how many people have both in their history."""
-    crowd = [*CROWD, Taken(("a",), 1, ("b",)), Taken(("a", "x"), 2, ("b",)), Taken((), 0, ("a", "b"))]
-    before, trained = train(CROWD, 40, SMALL), train(crowd, 40, SMALL)
-    assert before is not None
-    assert trained is not None
-    assert trained.people_with("a", "b") == trained.people_with("b", "a") == before.people_with("a", "b") + 3
-    assert trained.people_with("a", "x") == before.people_with("a", "x") + 1
-    assert taken([event("a"), event("b", value=0.5), event("c", value=4.5)], "liked").refused == ("b",)
-    assert taken([event("a"), event("b", value=0.5), event("c", value=4.5)], "had").refused == ()
-
-
 def test_scores_are_the_sum_of_what_each_own_item_adds():
     trained = train(CROWD, 40, SMALL)
     assert trained is not None

@@ -65,7 +65,10 @@ def test_no_file_is_no_weights(path):
 
 def test_weights_of_another_meaning_are_not_taken(store, path, monkeypatch):
     refresh(store, path, CONFIG)
-    assert load(path, CollaborativeConfig(fewest_people=3, counts="had")) is None
+    assert load(path, CONFIG.model_copy(update={"ridge": 7.0})) is None
+    asked_with_all = load(path, CONFIG.model_copy(update={"counts": "had"}))
+    assert asked_with_all is not None
+    assert asked_with_all.config.counts == "had"
     monkeypatch.setattr(collaborative_file, "VERSION", 99)
     assert load(path, CONFIG) is None
 
