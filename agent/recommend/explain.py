@@ -485,7 +485,11 @@ def template_en(case: Case, domain: str) -> str:
         said = case.stated.issuperset(case.against)
         text = f"You {'said that you do' if said else 'tend'} not {'' if said else 'to '}like "
         text += listing([spoken(f) for f in case.against])
-        return f"{text}, though it shares {common} with what you like." if common else f"{text}."
+        if common:
+            return f"{text}, though it shares {common} with what you like."
+        if close:
+            return f"{text}, but this is close to {close}."
+        return f"{text}, but {others_en(case.together, domain)}." if case.together else f"{text}."
     if case.guessed:
         return f"Something new to try: {spoken(case.guessed)}, a guess from what you like."
     if common and close:
@@ -496,11 +500,7 @@ def template_en(case: Case, domain: str) -> str:
     if close:
         return f"Close to {close}."
     if case.together:
-        liked, mark, people = case.together
-        said = said_en(mark, domain)
-        if not people or liked is None:
-            return f"What others' histories suggest beside {called_en(liked, mark, domain)}."
-        return f"{people} people have this and {liked.title}{said}{',' if said else ''} in their history."
+        return f"{shown(others_en(case.together, domain))}."
     if case.words:
         asked = "One of the closest matches to what you asked for"
         return f"{asked}; of {closest_en(*case.nearest, domain)}." if case.nearest else f"{asked}."
@@ -633,13 +633,33 @@ def liked_zh(one: Item | None, mark: Mark) -> str:
     return f"您{how}的{'作品' if one is None else title(one.title, 'zh')}"
 
 
+def others_en(together: tuple[Item | None, Mark, int], domain: str) -> str:
+    """What everybody's histories say for an item, without a full stop."""
+    liked, mark, people = together
+    if not people or liked is None:
+        return f"others' histories suggest it beside {called_en(liked, mark, domain)}"
+    said = said_en(mark, domain)
+    return f"{people} people have this and {liked.title}{said}{',' if said else ''} in their history"
+
+
+def others_zh(together: tuple[Item | None, Mark, int]) -> str:
+    liked, mark, people = together
+    if not people:
+        return f"大家的记录由{liked_zh(liked, mark)}推及它"
+    return f"有{people}人的记录中同时有它和{liked_zh(liked, mark)}"
+
+
 def template_zh(case: Case, domain: str) -> str:
     common = listing([label(feature, "zh") for feature in case.common], "zh")
     close = "".join(liked_zh(one, mark) for one, mark in case.close[:1])
     if case.against:
         said = "您说过不喜欢" if case.stated.issuperset(case.against) else "您不太喜欢"
         text = f"{said}{listing([label(f, 'zh') for f in case.against], 'zh')}"
-        return f"{text}，不过它与您的喜好有共同点：{common}。" if common else f"{text}。"
+        if common:
+            return f"{text}，不过它与您的喜好有共同点：{common}。"
+        if close:
+            return f"{text}，不过它与{close}相近。"
+        return f"{text}，不过{others_zh(case.together)}。" if case.together else f"{text}。"
     if case.guessed:
         return f"换个口味试试{label(case.guessed, 'zh')}，这是根据您的喜好推测的。"
     if common and close:
@@ -649,10 +669,7 @@ def template_zh(case: Case, domain: str) -> str:
     if close:
         return f"与{close}相近。"
     if case.together:
-        liked, mark, people = case.together
-        if not people:
-            return f"大家的记录由{liked_zh(liked, mark)}推及它。"
-        return f"有{people}人的记录中同时有它和{liked_zh(liked, mark)}。"
+        return f"{others_zh(case.together)}。"
     if case.words:
         asked = "与您要找的内容最接近的之一"
         return f"{asked}；{closest_zh(*case.nearest)}" if case.nearest else f"{asked}。"

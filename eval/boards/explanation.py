@@ -238,13 +238,13 @@ class Facts:
 
 GAVE = re.compile(r"^, which you gave (\d(?:\.\d)?) stars?")
 DECADE = re.compile(r"\b(\d{3}0)s\b")
-PEOPLE_HAVE = re.compile(r"^(\d+) people have this and ")
+PEOPLE_HAVE = re.compile(r"(?:^|, but )(\d+) people have this and ")
 
 
 def claims(reason: Reason, facts: Facts) -> list[bool]:
     """Every claim of a reason, true or not: titles named and their stars, kinds, decades, numbers of people."""
     text, found = reason.text, []
-    shared = PEOPLE_HAVE.match(text)
+    shared = PEOPLE_HAVE.search(text)
     mine: defaultdict[str, list[str]] = defaultdict(list)
     for film in facts.stars:
         if film in facts.names and film != reason.item:

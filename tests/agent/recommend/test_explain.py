@@ -323,6 +323,17 @@ def test_what_others_had_with_a_liked_item_is_the_reason_with_that_item_as_recei
     assert [one.item for one in found.receipts] == ["fog"]
 
 
+def test_what_others_had_is_said_beside_what_speaks_against_it():
+    """Nobody is shown an item with nothing but a reason not to take it, where there is one to take it."""
+    musical = replace(SOLARIS, categories=("Musical",))
+    found = reason(musical, sources=others("fog"), explain=TOGETHER)
+    told = "34 people have this and The Fog, which you gave 4.5 stars, in their history"
+    assert found.text == f"You tend not to like musical, but {told}."
+    assert [one.item for one in found.receipts] == ["fog", "grease"]
+    chinese = reason(musical, sources=others("fog"), explain=TOGETHER, language="zh").text
+    assert chinese.endswith("不过有34人的记录中同时有它和您给了4.5星的《The Fog》。")
+
+
 def test_it_is_said_in_chinese_too():
     found = reason(SOLARIS, sources=others("fog"), explain=TOGETHER, language="zh")
     assert found.text == "有34人的记录中同时有它和您给了4.5星的《The Fog》。"
@@ -337,7 +348,7 @@ def test_too_few_others_or_a_disliked_item_give_way_to_what_more_people_had(item
 
 def test_a_number_so_small_that_it_could_name_somebody_is_not_told():
     found = reason(SOLARIS, sources=others("fog"), explain=replace(TOGETHER, people_with=lambda one, other: 2))
-    assert found.text == "What others' histories suggest beside The Fog, which you gave 4.5 stars."
+    assert found.text == "Others' histories suggest it beside The Fog, which you gave 4.5 stars."
     assert [one.item for one in found.receipts] == ["fog"]
 
 
@@ -403,7 +414,7 @@ def test_how_many_liked_it_is_said_beside():
 
 def test_a_title_that_stands_in_no_sentence_is_a_receipt_all_the_same():
     found = reason(SOLARIS, sources=others("fog"), explain=UNTOLD)
-    assert found.text == "What others' histories suggest beside something you gave 4.5 stars."
+    assert found.text == "Others' histories suggest it beside something you gave 4.5 stars."
     assert [one.item for one in found.receipts] == ["fog"]
     found = reason(SOLARIS, explain=UNTOLD)
     assert found.text == "Of what you like, the closest to it is something you gave 5 stars."

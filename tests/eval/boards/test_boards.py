@@ -427,6 +427,7 @@ FACTS = explanation.Facts(
         ("Close to Heat, which you gave 4 stars.", [False]),
         ("Close to Alien, which you gave 4 stars.", [False]),
         ("4 people have this and Heat, which you gave 5 stars, in their history.", [True, True]),
+        ("You tend not to like war, but 9 people have this and Heat, in their history.", [True, False, True]),
         ("9 people have this and Heat, which you gave 5 stars, in their history.", [True, False]),
         ("Crime, close to Jaws.", [True, False]),
         ("War from the 1990s.", [True, False]),
