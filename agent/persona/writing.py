@@ -29,7 +29,7 @@ DISAGREES = re.compile(
     re.IGNORECASE,
 )
 """Slips of a small model that no fact forbids and every reader sees; ■ stands for a title."""
-MISTAKEN = re.compile(r"\bwork of ■|■;")
+MISTAKEN = re.compile(r"\b(?:work of|brands?) ■|■;")
 """A title taken for somebody who makes things, or the facts' own list copied."""
 FRAGMENT = re.compile(
     r"(?:^|[.!?] )"
@@ -254,7 +254,7 @@ def phrases(tags: Sequence[Tag], who: Portrait) -> list[str]:
     if genres := [named(tag.feature) for tag in by_kind["category"]]:
         said.append(of_kind(genres, who.domain))
     said += [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
-    said += [value_of(tag.feature) for tag in by_kind["creator"]]
+    said += made_by(by_kind["creator"], who.domain)
     # A bare word would be read as somebody's name.
     if themes := [f"“{value_of(tag.feature)}”" for tag in by_kind["word"]]:
         said.append(f"the {'themes' if len(themes) > 1 else 'theme'} {listing(themes)}")
@@ -277,7 +277,7 @@ def template_en(who: Portrait) -> str:
     named = label if who.domain == "product" else spoken
     tastes = [named(tag.feature) for tag in by_kind["category"]]
     tongue = [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
-    makers = [value_of(tag.feature) for tag in by_kind["creator"]]
+    makers = made_by(by_kind["creator"], who.domain)
     themes = [value_of(tag.feature) for tag in by_kind["word"]]
     decade = [spoken(tag.feature) for tag in by_kind["decade"]]
     openings = ("Mostly drawn to {}", "Keeps coming back to {}", "Has a clear liking for {}")
@@ -285,7 +285,7 @@ def template_en(who: Portrait) -> str:
     main = [tag.name for tag in by_kind["stated"]]
     main += [of_kind(tastes, who.domain)] if tastes else []
     main += tongue
-    main += [f"the work of {listing(makers)}"] if makers else []
+    main += makers
     main += [f"{things} from {decade[0]}"] if decade else []
     sentences = [opening.format(listing(main))] if main else []
     if themes:
@@ -307,6 +307,17 @@ def of_kind(tastes: Sequence[str], domain: str) -> str:
     if domain == "product":
         return f"products in {listing(tastes)}"
     return f"{listing(tastes)} {plural(domain)}"
+
+
+def made_by(makers: Sequence[Tag], domain: str) -> list[str]:
+    """ "the work of John Coltrane and Miles Davis", "the brand Elm": nothing where there are no makers. A bare name
+    would be taken for a title, and a title for a name."""
+    names = [value_of(tag.feature) for tag in makers]
+    if not names:
+        return []
+    if domain == "product":
+        return [f"the {'brands' if len(names) > 1 else 'brand'} {listing(names)}"]
+    return [f"the work of {listing(names)}"]
 
 
 def template_zh(who: Portrait) -> str:

@@ -82,5 +82,6 @@ def filled(text: str, slots: Mapping[str, str]) -> str:
 
 def sentence(text: str) -> str:
     """With a capital in front and an end."""
+    text = text.strip()
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -26,7 +26,10 @@ KINDS = {
 }
 """Prompt -> its input, and which list of plans is answered how."""
 OPTIONS = {"sentiment": reading.LABELS, "opinion": opinions.CHOICES, "intent": ASKED}
-SHARES = {"sentiment": 0.5, "opinion": 0.3, "intent": 0.2}
+SHARES = {"sentiment": 0.6, "opinion": 0.25, "intent": 0.15}
+RUN_ON = 0.33
+STYLES = (0.6, 0.12, 0.12, 0.06, 0.1)
+"""Shares of the ways in which a sentence of a review is typed."""
 EMPTY = 50
 """One question in so many is without content, answered each way equally often: the answer to it is taken for bias."""
 
@@ -63,6 +66,8 @@ def of_kind(prompt: str, count: int, rng: random.Random, *, held: bool) -> list[
         plan, answer = answers[number % len(answers)]
         empty = not held and prompt != "intent" and number // len(answers) % EMPTY == 0
         text = nothing if empty else said(plan, rng, held=held)
+        if prompt == "sentiment" and not empty:
+            text = as_typed(run_on(text, said(plan, rng, held=held), rng), rng)
         found.append(Example(prompt, {name: text}, answer, OPTIONS[prompt], prompt))
     return found
 
@@ -74,11 +79,35 @@ def said(list_of: str, rng: random.Random, *, held: bool) -> str:
     return with_articles(" ".join(filled(chosen(plan, rng), slots).split()))
 
 
+def run_on(text: str, more: str, rng: random.Random) -> str:
+    """A third of the sentences of reviews are two: a heading and what stands below it, or no full stop between them."""
+    if rng.random() >= RUN_ON:
+        return text
+    joint = rng.choice((" ", ", ", " - ", " and "))
+    return text.rstrip(".!?") + joint + (more if joint == " " else more[:1].lower() + more[1:])
+
+
+def as_typed(text: str, rng: random.Random) -> str:
+    """The same as people type it: without an end, in small or in capital letters, with a letter missing."""
+    style = rng.choices(("printed", "open", "small", "loud", "hasty"), STYLES)[0]
+    if style == "open":
+        return text.rstrip(".")
+    if style == "small":
+        return text.lower().rstrip(".")
+    if style == "loud":
+        return f"{text.rstrip('.').upper() if rng.random() < 0.5 else text.rstrip('.!')}!!"
+    if style == "hasty" and len(text) > 20:
+        gone = rng.choice([at for at, char in enumerate(text) if at and char.isalpha()])
+        return text[:gone] + text[gone + 1 :]
+    return text
+
+
 def words(rng: random.Random) -> Mapping[str, str]:
     """A word for every slot that a plan can have."""
     known: Mapping[str, Sequence[str]] = book()["words"]
     slots = {name: rng.choice(values) for name, values in known.items()}
-    slots["part"], slots["part2"] = rng.sample(known["part"], 2)
+    for pair in ("part", "plus", "minus"):
+        slots[pair], slots[f"{pair}2"] = rng.sample(known[pair], 2)
     slots |= {"things": plural(slots["thing"]), "a": "a"}
     slots["topic"], slots["topic2"] = rng.sample(book()["topics"], 2)
     slots["person"] = rng.choice(book()["persons"])

@@ -27,7 +27,7 @@ from agent.training.measure import Measured, measure
 from agent.training.parity import TOLERANCE, largest_difference
 from agent.wiring import Rapport
 
-COUNTS: dict[Skill, tuple[int, int]] = {"wording": (3600, 300), "reading": (2000, 300), "judging": (2000, 300)}
+COUNTS: dict[Skill, tuple[int, int]] = {"wording": (3600, 300), "reading": (3000, 300), "judging": (2000, 300)}
 """Examples to train on and to measure with, unless told otherwise."""
 COMPARED = 6
 """Prompts on which PyTorch and llama.cpp are compared."""

@@ -213,8 +213,7 @@ def interests(who: writing.Portrait, rng: random.Random) -> list[str]:
     if genres := [named(tag.feature) for tag in by_kind["category"]]:
         found.append(writing.of_kind(genres, who.domain))
     found += [f"{label(tag.feature)} {things}" for tag in by_kind["language"]]
-    if makers := [value_of(tag.feature) for tag in by_kind["creator"]]:
-        found.append(rng.choice(("{}", "the work of {}", "{}")).format(listing(makers)))
+    found += writing.made_by(by_kind["creator"], who.domain)
     if themes := [value_of(tag.feature) for tag in by_kind["word"]]:
         found.append(theme(themes, rng))
     if decade := [spoken(tag.feature) for tag in by_kind["decade"]]:

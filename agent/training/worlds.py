@@ -50,6 +50,8 @@ class Domain:
     """Makers are firms, not people."""
     creatorless: bool = False
     """Items are makers themselves."""
+    anonymous: bool = False
+    """Nobody is named as the maker of an item: many shops know none."""
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Lists of its own that the titles use."""
 
@@ -103,6 +105,7 @@ def domains() -> tuple[Domain, ...]:
                 held=one.get("held", False),
                 brands=one.get("brands", False),
                 creatorless=one.get("creatorless", False),
+                anonymous=one.get("anonymous", False),
                 themes=tuple(one["themes"].split()),
                 years=tuple(one["years"]) if "years" in one else None,
                 scale={key: tuple(bounds) for key, bounds in one.get("scale", {}).items()},
@@ -140,7 +143,7 @@ def item(
 ) -> Item:
     """One entry of a catalogue."""
     attributes: dict[str, Value] = {}
-    if not domain.creatorless:
+    if not (domain.creatorless or domain.anonymous):
         # A few makers made much: only then can anybody have a favourite one.
         attributes["creator"] = (makers[int(len(makers) * rng.random() ** 2)],)
     if domain.years:
@@ -171,6 +174,8 @@ def title(domain: Domain, rng: random.Random) -> str:
     filled |= {"number": rng.choice(NUMBERS), "roman": rng.choice(ROMAN), "digit": str(rng.randint(2, 12))}
     filled |= {"year": str(rng.randint(1910, 2030))}
     filled["nouns"] = plural(filled["noun"])
+    filled["code"] = f"{rng.choice(ROMAN)}{rng.choice('ABCKLRTXZ')}-{rng.randint(2, 990)}"
+    filled |= {"loud": filled["adjective"].upper(), "loud2": filled["noun"].upper()}
     return re.sub(r"\bA (?=[AEIOU])", "An ", rng.choice(domain.titles).format_map(filled))
 
 

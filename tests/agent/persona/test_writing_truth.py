@@ -258,10 +258,19 @@ def test_what_the_model_is_told_cannot_be_misread():
     favourites = (Item("1", "Hose, Green"), Item("2", "Urnor Watering Can with a Long Spout, 10 Litre, Blue and Grey"))
     who = writing.Portrait(likes, dislikes, favourites, 9, "product", "en")
     assert writing.inputs_of(who) == {
-        "likes": "products in Garden, Bexo, the themes “bamboo” and “steel”",
+        "likes": "products in Garden, the brand Bexo, the themes “bamboo” and “steel”",
         "favourites": "Hose, Green; Urnor Watering Can with a Long Spout",
         "dislikes": "the theme “plastic”",
     }
+    makers = tuple(tag(f"creator:{name}", 1, "", "en") for name in ("Ida Vance", "Noor Galt"))
+    who = writing.Portrait(makers, (), (), 9, "film", "en")
+    assert writing.inputs_of(who)["likes"] == "the work of Ida Vance and Noor Galt"
+
+
+def test_a_title_is_no_maker():
+    who = writing.Portrait((tag("category:Garden", 1, "", "en"),), (), (Item("1", "Hose"),), 9, "product", "en")
+    for text in ("A fan of the work of Hose.", "A fan of products in Garden and the brand Hose."):
+        assert writing.clumsy(text, who) == ["takes a title for a maker, or copies a list of titles"]
 
 
 def test_things_that_are_called_the_same_are_one_favourite():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 from agent.chat.opinions import CHOICES
@@ -47,3 +48,19 @@ def test_every_plan_is_a_sentence():
         text = next(iter(one.inputs.values()))
         assert not set("[]{}|~") & set(text)
         assert "  " not in text
+
+
+def test_sentences_of_reviews_are_typed_in_many_ways_and_say_what_they_said():
+    rng = random.Random(0)
+    typed = {reading.as_typed("The lamp is bright and it works.", rng) for _ in range(200)}
+    assert {"The lamp is bright and it works", "the lamp is bright and it works"} <= typed
+    assert any(one.startswith("THE LAMP") for one in typed)
+    assert all(abs(len(one) - len("The lamp is bright and it works.")) <= 1 for one in typed)
+    joined = {reading.run_on("It broke.", "Never again.", rng) for _ in range(200)}
+    assert joined == {
+        "It broke.",
+        "It broke Never again.",
+        "It broke, never again.",
+        "It broke - never again.",
+        "It broke and never again.",
+    }
