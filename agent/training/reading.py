@@ -27,7 +27,8 @@ KINDS = {
 """Prompt -> its input, and which list of plans is answered how."""
 OPTIONS = {"sentiment": reading.LABELS, "opinion": opinions.CHOICES, "intent": ASKED}
 SHARES = {"sentiment": 0.6, "opinion": 0.25, "intent": 0.15}
-RUN_ON = 0.33
+SHAPES = (0.45, 0.2, 0.35)
+"""Shares of sentences of reviews that stand alone, run into another, and stand amid a whole review."""
 STYLES = (0.6, 0.12, 0.12, 0.06, 0.1)
 """Shares of the ways in which a sentence of a review is typed."""
 EMPTY = 50
@@ -67,7 +68,7 @@ def of_kind(prompt: str, count: int, rng: random.Random, *, held: bool) -> list[
         empty = not held and prompt != "intent" and number // len(answers) % EMPTY == 0
         text = nothing if empty else said(plan, rng, held=held)
         if prompt == "sentiment" and not empty:
-            text = as_typed(run_on(text, said(plan, rng, held=held), rng), rng)
+            text = as_typed(grown(text, plan, rng, held=held), rng)
         found.append(Example(prompt, {name: text}, answer, OPTIONS[prompt], prompt))
     return found
 
@@ -79,10 +80,31 @@ def said(list_of: str, rng: random.Random, *, held: bool) -> str:
     return with_articles(" ".join(filled(chosen(plan, rng), slots).split()))
 
 
-def run_on(text: str, more: str, rng: random.Random) -> str:
-    """A third of the sentences of reviews are two: a heading and what stands below it, or no full stop between them."""
-    if rng.random() >= RUN_ON:
+def grown(text: str, plan: str, rng: random.Random, *, held: bool) -> str:
+    """A sentence of a review alone, run into another, or amid the rest of a review that says the same on the whole."""
+    more = said(plan, rng, held=held)
+    shape = rng.choices(("alone", "run on", "review"), SHAPES)[0]
+    if shape == "alone":
         return text
+    if shape == "run on":
+        return run_on(text, more, rng)
+    facts = [said("told", rng, held=held) for _ in range(rng.choice((0, 1, 1, 2)))]
+    if plan == "neutral" and rng.random() < 0.6:
+        # Who gives three of five stars mostly says something for a thing and something against it.
+        both = [said("positive", rng, held=held), said("negative", rng, held=held)]
+        rng.shuffle(both)
+        return " ".join([*facts[:1], *both, *([text] if rng.random() < 0.5 else []), *facts[1:]])
+    opinions = [text, more]
+    if plan != "neutral" and rng.random() < 0.25:
+        other = said("negative" if plan == "positive" else "positive", rng, held=held)
+        opinions = [other, text, more, said(plan, rng, held=held)] if rng.random() < 0.6 else [text, more, other]
+    for fact in facts:
+        opinions.insert(rng.randint(0, len(opinions)), fact)
+    return " ".join(opinions)
+
+
+def run_on(text: str, more: str, rng: random.Random) -> str:
+    """Two sentences in one: a heading and what stands below it, or no full stop between them."""
     joint = rng.choice((" ", ", ", " - ", " and "))
     return text.rstrip(".!?") + joint + (more if joint == " " else more[:1].lower() + more[1:])
 

@@ -7,6 +7,7 @@ from collections import Counter
 
 from agent.chat.opinions import CHOICES
 from agent.persona.reading import LABELS, NOTHING
+from agent.persona.reading import spans as reading_spans
 from agent.training import reading
 
 
@@ -58,9 +59,16 @@ def test_sentences_of_reviews_are_typed_in_many_ways_and_say_what_they_said():
     assert all(abs(len(one) - len("The lamp is bright and it works.")) <= 1 for one in typed)
     joined = {reading.run_on("It broke.", "Never again.", rng) for _ in range(200)}
     assert joined == {
-        "It broke.",
         "It broke Never again.",
         "It broke, never again.",
         "It broke - never again.",
         "It broke and never again.",
     }
+
+
+def test_a_whole_review_holds_what_it_says_on_the_whole():
+    rng = random.Random(0)
+    grown = [reading.grown("It broke.", "negative", rng, held=False) for _ in range(300)]
+    assert all("broke" in one for one in grown)
+    assert "It broke." in grown
+    assert max(len(reading_spans(one)) for one in grown) >= 4
