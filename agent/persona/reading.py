@@ -1,4 +1,4 @@
-"""Reading reviews: the sentiment of their sentences by `choose`, and the span worth quoting.
+"""Reading reviews: the sentiment of them and of their sentences by `choose`, and the span worth quoting.
 
 The quote is the person's own words, verbatim; without a model the stars say the sentiment and the first telling
 sentence is quoted.
@@ -23,13 +23,17 @@ NOTHING = {"en": "N/A", "zh": "无"}
 # A full stop ends a sentence before a blank only: "4.5 stars" is not two sentences.
 SENTENCES = re.compile(r"(?:[^.!?。！？\n]|\.(?=[^\s.\"”’)]))+[.!?。！？]*[\"”’)」』）]*")
 CJK = re.compile(r"[\u4e00-\u9fff]")
+UNFIT = ("Cc", "Cf", "Cs", "Co", "Cn")
+"""Categories of Unicode that are not shown: controls, invisible marks, halves of pairs, what is not assigned."""
 KANA = re.compile(r"[\u3040-\u30ff]")
 MIN_CHARS, MAX_CHARS = 8, 160
 """Bounds of a quote; a longer sentence is cut at a word, still verbatim."""
 PER_REVIEW = 4
 """Sentences of one review that are read."""
-SPAN_BUDGET = 24
-"""Sentences that are read at a time (of one part of a long history); the newest reviews first."""
+WHOLE_CHARS = 600
+"""How much of a review is read as a whole."""
+BUDGET = 30
+"""Texts that are read at a time (of one part of a long history): sentences and whole reviews, the newest first."""
 LEAST_LOG = -30.0
 """A log-probability below this counts as this: hosted models say -inf of what they did not list."""
 BELIEF_IN_STARS = 0.75
@@ -73,7 +77,7 @@ def spans(text: str) -> list[str]:
     found = []
     for match in SENTENCES.finditer(text):
         span = match.group().strip()
-        if any(unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn") for char in span):
+        if any(unicodedata.category(char) in UNFIT for char in span):
             continue
         if CJK.search(span):
             span = span[: MAX_CHARS // 2]
@@ -84,23 +88,41 @@ def spans(text: str) -> list[str]:
     return found
 
 
+def whole(text: str) -> str:
+    """A review on one line, every line of it ended, what cannot be shown left out; its beginning where it is long."""
+    lines = []
+    for line in text.splitlines():
+        shown = "".join(char if unicodedata.category(char) not in UNFIT else " " for char in line)
+        if shown := " ".join(shown.split()):
+            lines.append(
+                shown if unicodedata.category(shown[-1]) == "Po" else shown + ("。" if CJK.search(shown) else ".")
+            )
+    found = " ".join(lines)
+    return found if len(found) <= WHOLE_CHARS else found[:WHOLE_CHARS].rsplit(" ", 1)[0]
+
+
 def read(events: Sequence[Event], ask: Ask, language: Language) -> Reading:
     """The sentiment of every review among `events` and the words to quote from it.
 
     Where there are stars they decide what the review says, and the model finds the sentence that says it; where there
-    are none, the model's mean over the sentences decides. Newest reviews first, up to SPAN_BUDGET sentences; a review
-    beyond that, or without a model, is quoted by its stars and its length alone.
+    are none, the model decides: half by the review as a whole, half by the mean of its sentences. Newest reviews first,
+    up to BUDGET texts; a review beyond that, or without a model, is quoted by its stars and its length alone.
     """
     reviews = [event for event in reversed(events) if event.text and event.kind != "search"]
     if not reviews:
         return Reading()
     cut = {event.id: spans(event.text)[:PER_REVIEW] for event in reviews}
+    wholes = {event.id: whole(event.text) for event in reviews if event.value is None}
     asked: list[tuple[int, str]] = []
     for event in reviews:
-        # One sentence and stars: there is nothing to choose, so nothing is asked.
-        if len(cut[event.id]) > 1 or event.value is None:
-            asked += [(event.id, span) for span in cut[event.id]]
-    asked = asked[:SPAN_BUDGET]
+        mine = cut[event.id]
+        if text := wholes.get(event.id):
+            # A review of one sentence is the same as its sentence, but for the end of it.
+            asked += [(event.id, one) for one in (text, *(mine if len(mine) > 1 else ()))]
+        elif len(mine) > 1:
+            # One sentence and stars: there is nothing to choose, so nothing is asked.
+            asked += [(event.id, span) for span in mine]
+    asked = asked[:BUDGET]
     notes: tuple[str, ...] = ()
     scores: dict[tuple[int, str], float] = {}
     prompts, tokens, ms = (), 0, 0.0
@@ -112,7 +134,10 @@ def read(events: Sequence[Event], ask: Ask, language: Language) -> Reading:
     feelings, quotes = {}, {}
     for event in reviews:
         mine = [(scores.get((event.id, span)), span) for span in cut[event.id]]
-        read_ones = [score for score, _ in mine if score is not None]
+        of_all = scores.get((event.id, wholes.get(event.id, "")))
+        found = [score for score, _ in mine if score is not None]
+        read_ones = [sum(found) / len(found)] if found else []
+        read_ones += [] if of_all is None else [of_all]
         mean = sum(read_ones) / len(read_ones) if read_ones else 0.0
         starry = None if event.value is None else (event.value - 3.0) / 2.0
         if starry is None or not read_ones:

@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from agent.ask import Ask
+from agent.history.records import review_text
 from agent.persona.reading import read
 from agent.types import Event, Language
 from eval.board import Answered, Bar, Board, Case, Labels, Part, System
@@ -80,7 +81,7 @@ def majority(common: int, shown: Sequence[Review]) -> list[int]:
 
 
 def zero_shot(language: Language, classes: int, shown: Review, ask: Ask) -> Answered:
-    """The product's reading of a review without stars: agent/persona/reading.py."""
+    """The product's reading of a review without stars, on the text that its importer makes of it."""
     event = Event(1, "u", "i", "review", None, text=shown.text)
     found = read([event], ask, language)
     feeling = found.feelings.get(event.id)
@@ -134,7 +135,7 @@ def load(data: Path) -> list[Part]:
     with zipfile.ZipFile(data / CHINESE / SHOPPING) as archive, archive.open(archive.namelist()[0]) as file:
         shopping = labelled(csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline="")))
     reviews = [
-        (one["rating"], Review(f"{one['review_title'] or ''} {one['review_full'] or ''}".strip(), row["user_id"]))
+        (one["rating"], Review(review_text(one["review_title"], one["review_full"]), row["user_id"]))
         for row in map(json.loads, (data / AMAZON / REVIEWS).read_text(encoding="utf-8").splitlines())
         for one in (*row["history"], row["heldout"])
     ]

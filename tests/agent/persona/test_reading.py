@@ -12,16 +12,18 @@ from agent import sample
 from agent.ask import Ask
 from agent.llm.scripted import NoModel, Scripted
 from agent.persona.reading import (
+    BUDGET,
     LABELS,
     MAX_CHARS,
     NOTHING,
     PER_REVIEW,
-    SPAN_BUDGET,
+    WHOLE_CHARS,
     language_of,
     polarity,
     read,
     sentiment,
     spans,
+    whole,
 )
 from agent.types import Event, Sentiment
 
@@ -143,9 +145,46 @@ def test_the_newest_are_read_up_to_the_budget():
     text = "The first of them. The second of them. The third of them. The fourth one. The fifth one."
     llm = model()
     reading = read([review(n, text) for n in range(40)], Ask(llm), "en")
-    assert len(llm.calls) == SPAN_BUDGET + 1
+    assert len(llm.calls) == BUDGET + 1
     assert len(reading.quotes) == 40
-    assert set(reading.feelings) == set(range(40 - SPAN_BUDGET // PER_REVIEW, 40))
+    assert set(reading.feelings) == set(range(40 - BUDGET // (PER_REVIEW + 1), 40))
+
+
+def test_a_review_without_stars_is_read_as_a_whole_and_by_its_sentences():
+    llm = model()
+    reading = read([review(1, "Trees in the park\nI love the ending. It plays in Rome.")], Ask(llm), "en")
+    asked = [call.chat[-1].content for call in llm.calls[1:]]
+    assert asked == [
+        "Trees in the park. I love the ending. It plays in Rome.",
+        "Trees in the park",
+        "I love the ending.",
+        "It plays in Rome.",
+    ]
+    loved = polarity([5.0, 0.0, 0.0], [1.0, 0.0, 0.0])
+    assert reading.feelings[1] == pytest.approx((loved + loved / 3) / 2, abs=1e-3)
+
+
+@pytest.mark.parametrize("text", ["great", "awful!", "喜欢", "boring\x1b"])
+def test_a_word_is_read_though_it_is_not_worth_a_quote(text):
+    llm = model()
+    reading = read([review(1, text)], Ask(llm), "en")
+    assert len(llm.calls) == 2
+    assert abs(reading.feelings[1]) > 0.5
+    assert reading.quotes == {}
+
+
+def test_a_whole_review_is_one_line_of_what_can_be_shown():
+    assert whole("Great product\n\nWorks well!\r\n  It is\tblue") == "Great product. Works well! It is blue."
+    assert whole("很好\n还会再买") == "很好。 还会再买。"
+    assert whole("a\u200bb \x1b[31m") == "a b [31m."
+    assert whole(" \n ") == ""
+
+
+@given(st.text(max_size=2000))
+def test_a_whole_review_is_bounded(text):
+    found = whole(text)
+    assert len(found) <= WHOLE_CHARS
+    assert "\n" not in found
 
 
 def test_chinese_reviews_are_read_in_chinese():
