@@ -181,6 +181,18 @@ def _cold_table(result: dict[str, Any]) -> str:
     return markdown(result)
 
 
+def _guesses(on: On) -> dict[str, Any]:
+    from eval.guesses import run
+
+    return run(on.home, on.users)
+
+
+def _guesses_table(result: dict[str, Any]) -> str:
+    from eval.guesses import markdown
+
+    return markdown(result)
+
+
 def _import(on: On) -> dict[str, Any]:
     from eval.bench_import import measure
 
@@ -240,6 +252,9 @@ TASKS = {
         "how much everybody's histories count; with --data on MovieLens, else on the home, which keeps it", _fusion
     ),
     "cold": Task("people of whom 0 to 10 events are known, and films without any; needs --data", _cold, _cold_table),
+    "guesses": Task(
+        "do people come to like what a profile guesses? made from half of each history", _guesses, _guesses_table
+    ),
     "import": Task("how fast histories are imported: 500,000 invented events", _import),
     "index": Task(
         "what the index finds of what exact search finds, and how fast texts are embedded", _index, _index_table

@@ -26,6 +26,9 @@ RECEIPTS = 4
 """Receipts kept for each tag."""
 LATENT = 2
 """Hypotheses kept for each profile."""
+FEWEST_NEAR, LEAST_Z, HARDLY = 4, 2.0, 0.1
+"""What makes a hypothesis: neighbours that have the feature, how clearly they have it more often than the catalogue
+(z-score), and the largest share of the history that has it: `rapport eval run guesses` says what they are worth."""
 GLUE = {
     "en": frozenset(
         """a an and at by for from in of on or the to with film films movie movies cinema book books music album albums
@@ -173,11 +176,11 @@ def latent(
     scored = [
         (log_odds_z(count, len(near), population.listed_share(feature)), feature)
         for feature, count in counts.items()
-        if count >= 2
+        if count >= FEWEST_NEAR
         and feature not in taken
-        and (feature not in tally.features or tally.features[feature].met <= 0.02 * len(tally.marks))
+        and (feature not in tally.features or tally.features[feature].met <= HARDLY * len(tally.marks))
     ]
-    best = sorted((pair for pair in scored if pair[0] >= 1.0), key=lambda pair: (-pair[0], pair[1]))[:LATENT]
+    best = sorted((pair for pair in scored if pair[0] >= LEAST_Z), key=lambda pair: (-pair[0], pair[1]))[:LATENT]
     if not roots:
         return []
     return [
