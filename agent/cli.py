@@ -91,7 +91,7 @@ def import_(
     ] = "auto",
     map: Annotated[
         str,
-        typer.Option("--map", help="Which column is what: user=…,item=…,rating=…,time=…; also scale=10, kind=view."),
+        typer.Option("--map", help="Which column is what: user=…,item=…,rating=…,at=…; also scale=10, kind=view."),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and report; keep nothing.")] = False,
     rejects: Annotated[Path | None, typer.Option(help="Where refused rows go; default: refused/ in the home.")] = None,

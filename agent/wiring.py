@@ -250,7 +250,8 @@ class Rapport:
     def condition(self, one: str | Condition) -> Condition:
         """A filter as people write it, or a checked one. Raises BadFilter naming the fields that there are."""
         if not self.fields:
-            raise BadFilter("the catalogue is empty: there is nothing to filter; `rapport import` fills it")
+            why = "items have titles only" if self.store.count_items() else "it is empty: `rapport import` fills it"
+            raise BadFilter(f"the catalogue has nothing to filter by: {why}")
         return parse_where(one, self.fields) if isinstance(one, str) else checked(one, self.fields)
 
     def refresh(self) -> None:

@@ -99,7 +99,7 @@ class RetrieveConfig(BaseModel, frozen=True, extra="forbid"):
     """How much of its score an item loses for a feature in an aversion of weight 1.
 
     An aversion that was only observed takes nothing from what everybody's histories say: people do have what their
-    other likes lead to. On validation it cost .004 of NDCG@10 to take it (docs/measured.md)."""
+    other likes lead to. What that cost on validation is in docs/measured.md."""
     near_duplicate: float = Field(default=0.97, ge=0, le=1)
     """Cosine similarity to a disliked item from which on an item goes out as well."""
     most_disliked: int = Field(default=50, ge=0)
