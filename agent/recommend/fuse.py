@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, count, filterfalse, islice
+from itertools import chain, compress, count, filterfalse, islice, repeat
 from operator import itemgetter
 
 import numpy as np
@@ -134,12 +134,10 @@ class Votes:
         worth = np.where(ranks > 0, np.abs(weights / (self._k + ranks)), -1.0)
         order = np.argsort(-worth, axis=1, kind="stable")
         counts = (ranks > 0).sum(axis=1)
-        return [
-            tuple(
-                [
-                    Source(cast[column][0].retriever, row[column], cast[column][0].hits[row[column] - 1][1])
-                    for column in columns[:count]
-                ]
-            )
-            for row, columns, count in zip(ranks.tolist(), order.tolist(), counts.tolist(), strict=True)
+        names, hits = [one.retriever for one, _, _ in cast], [one.hits for one, _, _ in cast]
+        votes = [
+            [(names[at], row[at], hits[at][row[at] - 1][1]) for at in best[:most]]
+            for row, best, most in zip(ranks.tolist(), order.tolist(), counts.tolist(), strict=True)
         ]
+        # Made without a call in Python each.
+        return [tuple(map(tuple.__new__, repeat(Source), one)) for one in votes]
