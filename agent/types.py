@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Value = str | int | float | tuple[str, ...]
 """What an item's attribute may hold; several creators are a tuple."""
@@ -146,9 +146,8 @@ class Query:
     """Ids of items that are not wanted in this answer, e.g. because they were shown a moment ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One retriever's vote for an item."""
+class Source(NamedTuple):
+    """One retriever's vote for an item; a tuple, because more than a thousand are made for one answer."""
 
     retriever: str
     rank: int

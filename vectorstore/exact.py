@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -187,4 +188,6 @@ def nearest(scores: NDArray[np.float32], k: int) -> Nearest:
 
 
 def hits(ids: Sequence[str], places: NDArray[np.integer[Any]], scores: NDArray[np.float32]) -> list[Hit]:
-    return list(map(Hit, map(ids.__getitem__, places.tolist()), scores.tolist()))
+    named = zip(map(ids.__getitem__, places.tolist()), scores.tolist(), strict=True)
+    # Made without a call in Python each: there are thousands of them.
+    return list(map(tuple.__new__, repeat(Hit), named))

@@ -26,6 +26,13 @@ from agent.types import Event
 Weights = NDArray[np.float32]
 Counts = Literal["liked", "had"]
 """Which items of a history count: all that something was done with but what was disliked, or really all."""
+FIRST = 400
+"""Proposals that are put in order at first; hardly ever is one asked for that lies further down."""
+FAINT = 1e-12
+"""A row that weighs less than this is too small a part of a sum of floats to be seen in it."""
+TOGETHER = 20
+"""Rows that are looked at together: their entries fit into the processor's cache, and into memory that is at hand. With
+all 150 at once, asking for fresh memory took most of the time."""
 
 
 class CollaborativeConfig(BaseModel, frozen=True, extra="forbid"):
@@ -93,15 +100,6 @@ def taken(events: Iterable[Event], counts: Counts) -> Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """Entries of a matrix, in no order; of one place there may be several, which add up."""
-
-    rows: NDArray[np.intp]
-    columns: NDArray[np.uint16]
-    values: Weights
-
-
-@dataclass(frozen=True, slots=True)
 class Rows:
     """The kept entries of a square matrix: row i is columns[starts[i]:starts[i + 1]], ascending, with the values
     beside it."""
@@ -110,21 +108,57 @@ class Rows:
     columns: NDArray[np.uint16]
     values: Weights
 
-    def entries(self, rows: Sequence[int]) -> Entries:
-        """The entries of those rows; the first of them is row 0 of the answer."""
-        parts = [slice(self.starts[row], self.starts[row + 1]) for row in rows]
-        sizes = [part.stop - part.start for part in parts]
-        return Entries(
-            np.repeat(np.arange(len(rows)), sizes),
-            np.concatenate([np.empty(0, np.uint16), *(self.columns[part] for part in parts)]),
-            np.concatenate([np.empty(0, np.float32), *(self.values[part] for part in parts)]),
-        )
+    def total(self, rows: NDArray[np.intp], weights: Weights) -> Weights:
+        """The sum of those rows, each times its weight."""
+        sums, counted = np.zeros(len(self.starts) - 1), weights >= FAINT
+        rows, weights = rows[counted], weights[counted]
+        for some, parts in self._together(rows):
+            columns = np.concatenate([self.columns[part] for part in parts])
+            values = np.concatenate([self.values[part] for part in parts])
+            values *= np.repeat(weights[some], [part.stop - part.start for part in parts])
+            sums += np.bincount(columns, values, len(sums))
+        return sums.astype(np.float32)
+
+    def among(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Weights:
+        """[rows, columns]: those entries, 0 where none was kept."""
+        found, order = np.zeros((len(rows), len(columns)), np.float32), np.zeros(len(self.starts) - 1, np.intp)
+        order[columns] = np.arange(len(columns))
+        asked = np.zeros(len(order), bool)
+        asked[columns] = True
+        for some, parts in self._together(rows):
+            kept = np.concatenate([self.columns[part] for part in parts])
+            at = np.flatnonzero(asked.take(kept))
+            ends = np.cumsum([part.stop - part.start for part in parts])
+            row = ends.searchsorted(at, "right")
+            # Where they begin here, and where they do there.
+            moved = np.array([part.stop for part in parts]) - ends
+            found[some][row, order[kept[at]]] = self.values[at + moved[row]]
+        return found
+
+    def _together(self, rows: NDArray[np.intp]) -> Iterator[tuple[slice, list[slice]]]:
+        """Which of `rows`, and where each of them lies; some at a time."""
+        starts, ends = self.starts[rows].tolist(), self.starts[rows + 1].tolist()
+        for begin in range(0, len(rows), TOGETHER):
+            some = slice(begin, begin + TOGETHER)
+            yield some, list(map(slice, starts[some], ends[some]))
 
     def at(self, row: int, column: int) -> float:
         """One entry; 0 where none was kept."""
         end = self.starts[row + 1]
         at = self.starts[row] + self.columns[self.starts[row] : end].searchsorted(column)
         return float(self.values[at]) if at < end and self.columns[at] == column else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One of the sums, asked with a history."""
+
+    matrix: Rows
+    rows: NDArray[np.intp]
+    """Those of the own items, oldest first."""
+    ages: Weights
+    """[rows]: what is left of each."""
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -136,33 +170,38 @@ class Voice:
     """[ids]: sum of the signals, each a z-score over all items."""
     heard: Weights
     """[ids]: what the whole own history adds."""
-    entries: Entries
-    """What each item of the own history adds: rows are places in `own`, columns places in `ids`."""
+    signals: tuple[Signal, ...]
     own: tuple[str, ...]
     """Oldest first."""
 
     def ranked(self) -> Iterator[tuple[str, float]]:
         """(id, score) of every item that the own history speaks for, best first; ties by id."""
         speaks = np.flatnonzero(self.heard > 0)
-        order = speaks[np.argsort(-self.scores[speaks], kind="stable")]
-        return ((self.ids[at], float(self.scores[at])) for at in order)
+        scores = self.scores[speaks]
+        first = scores >= np.partition(scores, -FIRST)[-FIRST] if len(scores) > FIRST else scores == scores
+        for some in (speaks[first], speaks[~first]):
+            order = some[np.argsort(-self.scores[some], kind="stable")]
+            yield from zip(map(self.ids.__getitem__, order.tolist()), self.scores[order].tolist(), strict=True)
 
     def loudest(self, ids: Sequence[str], *among: Container[str]) -> dict[str, str]:
         """For each of `ids` the item of the own history that speaks for it most, of the first of `among` that holds one
         which does; of equals the oldest. What none of them speaks for is left out."""
         asked = list(dict.fromkeys(ids))
-        columns, shape = np.full(len(self.ids), -1), (len(asked), len(self.own))
-        columns[[bisect_left(self.ids, id) for id in asked]] = np.arange(len(asked))
-        wanted = np.flatnonzero((columns >= 0)[self.entries.columns])
-        cells = columns[self.entries.columns[wanted]] * len(self.own) + self.entries.rows[wanted]
-        parts = np.bincount(cells, self.entries.values[wanted], shape[0] * shape[1]).reshape(shape)
-        found = dict[str, str]()
+        said, found = self.said(asked), dict[str, str]()
         for inside in among if self.own else ():
-            some = np.where([one in inside for one in self.own], parts, 0)
-            best = some.argmax(axis=1)
-            told = np.flatnonzero(some[np.arange(len(asked)), best] > 0)
+            some = np.where([[one in inside] for one in self.own], said, 0)
+            best = some.argmax(axis=0)
+            told = np.flatnonzero(some[best, np.arange(len(asked))] > 0)
             found = {asked[row]: self.own[best[row]] for row in told} | found
         return found
+
+    def said(self, ids: Sequence[str]) -> NDArray[np.float64]:
+        """[own, ids]: what each item of the own history adds for each of `ids`, none of which comes twice."""
+        said = np.zeros((len(self.own), len(ids)))
+        asked = np.array([bisect_left(self.ids, id) for id in ids], np.intp)
+        for one in self.signals:
+            said += one.weight * (one.matrix.among(one.rows, asked) * one.ages[:, None])
+        return said
 
 
 @dataclass(frozen=True)
@@ -182,17 +221,16 @@ class Collaborative:
     def __call__(self, events: Iterable[Event]) -> Voice:
         """What the histories of others say to the person of `events`, oldest first."""
         own = self._known(taken(events, self.config.counts))
-        rows, size = [self._places[id] for id in own.items], len(self.items)
-        heard, scores, found = np.zeros(size, np.float32), np.zeros(size, np.float32), list[Entries]()
-        for signal, weight, decay in self._signals():
-            kept = signal.entries(rows)
-            part = kept.values * aged(own, decay)[kept.rows]
-            whole = np.bincount(kept.columns, part, size).astype(np.float32)
+        rows, size = np.array([self._places[id] for id in own.items], np.intp), len(self.items)
+        heard, scores, signals = np.zeros(size, np.float32), np.zeros(size, np.float32), list[Signal]()
+        for matrix, weight, decay in self._signals():
+            ages = aged(own, decay)
+            whole = matrix.total(rows, ages)
             if spread := float(whole.std()):
-                found.append(Entries(kept.rows, kept.columns, weight / spread * part))
+                signals.append(Signal(matrix, rows, ages, weight / spread))
                 heard += weight / spread * whole
                 scores += weight / spread * (whole - whole.mean())
-        return Voice(self.items, scores, heard, joined(found), own.items)
+        return Voice(self.items, scores, heard, tuple(signals), own.items)
 
     def people_with(self, one: str, other: str) -> int:
         """How many people were known to have both; 0 where that was not kept."""
@@ -326,15 +364,6 @@ def largest(matrix: Weights, kept: int) -> Rows:
         values.append(row[found].astype(np.float32))
     starts = np.cumsum([0, *map(len, columns)])
     return Rows(starts.astype(np.int64), np.concatenate(columns), np.concatenate(values))
-
-
-def joined(parts: Sequence[Entries]) -> Entries:
-    """All of them."""
-    return Entries(
-        np.concatenate([np.empty(0, np.intp), *(one.rows for one in parts)]),
-        np.concatenate([np.empty(0, np.uint16), *(one.columns for one in parts)]),
-        np.concatenate([np.empty(0, np.float32), *(one.values for one in parts)]),
-    )
 
 
 def aged(own: Taken, decay: float) -> Weights:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress, islice
+from itertools import chain, compress, count, filterfalse, islice, repeat
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +61,19 @@ class Votes:
         return more
 
     def _count(self, ballots: Iterable[Ballot]) -> None:
-        places, cast = self._places, list[tuple[Ballot, NDArray[np.intp], NDArray[np.intp]]]()
-        for ballot in ballots:
-            listed = [places.setdefault(id, len(places)) for id, _ in ballot.hits]
-            at, ranks = np.array(listed, np.intp), np.arange(1, len(listed) + 1)
-            if len(set(listed)) < len(listed):
+        # Not a step in Python for each vote: there are thousands of them.
+        ballots, places = list(ballots), self._places
+        listed = [list(map(itemgetter(0), ballot.hits)) for ballot in ballots]
+        fresh = dict.fromkeys(filterfalse(places.__contains__, chain.from_iterable(listed)))
+        places.update(zip(fresh, count(len(places)), strict=False))
+        longest = max(map(len, listed), default=0)
+        ranks, cast = np.arange(1, longest + 1), list[tuple[Ballot, NDArray[np.intp], NDArray[np.intp]]]()
+        for ballot, ids in zip(ballots, listed, strict=True):
+            at, placed = self._at(ids), ranks[: len(ids)]
+            if len(set(ids)) < len(ids):
                 at, first = np.unique(at, return_index=True)
-                ranks = ranks[first]
-            cast.append((ballot, at, ranks))
+                placed = ranks[first]
+            cast.append((ballot, at, placed))
         before = np.arange(len(self._scores))
         worth = [ballot.weight / (self._k + ranks) for ballot, _, ranks in cast]
         # What was counted before comes first, and ballot after ballot: sums of floats depend on their order.
@@ -79,6 +85,10 @@ class Votes:
         spoken_for[np.concatenate([before[:0], *(at for ballot, at, _ in cast if ballot.weight > 0)])] = True
         self._spoken_for = spoken_for
         self._cast += cast
+
+    def _at(self, ids: Collection[str]) -> NDArray[np.intp]:
+        """The places of `ids`, all of them on a ballot."""
+        return np.fromiter(map(self._places.__getitem__, ids), np.intp, len(ids))
 
     @property
     def ids(self) -> list[str]:
@@ -95,7 +105,7 @@ class Votes:
         chosen = self._spoken_for
         if among is not None:
             inside = np.zeros(len(chosen), bool)
-            inside[[self._places[id] for id in among if id in self._places]] = True
+            inside[self._at(list(filter(self._places.__contains__, among)))] = True
             chosen = chosen & inside
         at = np.flatnonzero(chosen)
         if most is not None and 0 < most < len(at):
@@ -124,12 +134,10 @@ class Votes:
         worth = np.where(ranks > 0, np.abs(weights / (self._k + ranks)), -1.0)
         order = np.argsort(-worth, axis=1, kind="stable")
         counts = (ranks > 0).sum(axis=1)
-        return [
-            tuple(
-                [
-                    Source(cast[column][0].retriever, row[column], cast[column][0].hits[row[column] - 1][1])
-                    for column in columns[:count]
-                ]
-            )
-            for row, columns, count in zip(ranks.tolist(), order.tolist(), counts.tolist(), strict=True)
+        names, hits = [one.retriever for one, _, _ in cast], [one.hits for one, _, _ in cast]
+        votes = [
+            [(names[at], row[at], hits[at][row[at] - 1][1]) for at in best[:most]]
+            for row, best, most in zip(ranks.tolist(), order.tolist(), counts.tolist(), strict=True)
         ]
+        # Made without a call in Python each.
+        return [tuple(map(tuple.__new__, repeat(Source), one)) for one in votes]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Protocol
 
 import numpy as np
@@ -344,8 +344,9 @@ class Retrieve:
 
     def _popular_ballot(self, found: Sequence[str], head: Sequence[Candidate], weight: float) -> Ballot:
         places = self._places
-        pool = {place for id in found if (place := places.get(id)) is not None} | {places[one.item.id] for one in head}
-        return Ballot(POPULAR, weight, [self._worth[place] for place in sorted(pool)])
+        known = filter(places.__contains__, [*found, *(one.item.id for one in head)])
+        pool = sorted(set(map(places.__getitem__, known)))
+        return Ballot(POPULAR, weight, list(map(self._worth.__getitem__, pool)))
 
     def _known_for(self, stated: Sequence[Tag], query: Query, events: Sequence[Event]) -> list[Ballot]:
         """For each stated interest that the catalogue counts, the popular items that have it: by "horror" people mean
@@ -367,8 +368,7 @@ class Retrieve:
 
     def _under_shown(self, close: Votes) -> Ballot:
         """What the questions about the person found that hardly anybody had; a ballot without weight."""
-        known = len(self.popular) // KNOWN_HALF
-        rare = [id for id in close.ids if self._places.get(id, known) >= known]
+        rare = list(filterfalse(self._well_known.__contains__, close.ids))
         found = close.leading(self.config.proposed, among=rare)
         return Ballot(UNDER_SHOWN, 0.0, [(id, close.score(id)) for id in found])
 
@@ -408,6 +408,10 @@ class Retrieve:
     @cached_property
     def _features(self) -> Described:
         return Described(self.population)
+
+    @cached_property
+    def _well_known(self) -> frozenset[str]:
+        return frozenset(self.popular[: len(self.popular) // KNOWN_HALF])
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -526,9 +530,13 @@ def opinions(events: Sequence[Event]) -> list[tuple[Event, float]]:
     mean = sum(stars) / len(stars) if stars else 3.5
     most_plays = max((event.value or 1.0 for event in events if event.kind == "play"), default=1.0)
     said: dict[str, tuple[Event, float]] = {}
+    amounts: dict[tuple[EventKind, float | None], float] = {}
     for event in reversed(events):
         if event.item and event.item not in said:
-            amount = preference(event, mean, most_plays, None)
+            # The same stars again and again.
+            amount = amounts.get(how := (event.kind, event.value))
+            if amount is None:
+                amount = amounts[how] = preference(event, mean, most_plays, None)
             if abs(amount) >= LIKED:
                 said[event.item] = (event, amount)
     return list(said.values())
@@ -560,13 +568,13 @@ def named(candidates: Sequence[Candidate], voice: Voice, said: Opinions) -> list
     disliked = {event.item for event, amount in said if amount < 0}
     loudest = voice.loudest(heard, liked_items(said), AllBut(disliked))
 
-    def source(one: Source, own: str) -> Source:
-        return Source(f"{COLLABORATIVE}:{own}", one.rank, one.score) if one.retriever == COLLABORATIVE else one
+    def told(sources: tuple[Source, ...], own: str) -> tuple[Source, ...]:
+        at = [one.retriever for one in sources].index(COLLABORATIVE)
+        one = sources[at]
+        return (*sources[:at], Source(f"{COLLABORATIVE}:{own}", one.rank, one.score), *sources[at + 1 :])
 
     return [
-        Candidate(one.item, one.score, tuple([source(each, own) for each in one.sources]))
-        if (own := loudest.get(one.item.id))
-        else one
+        Candidate(one.item, one.score, told(one.sources, own)) if (own := loudest.get(one.item.id)) else one
         for one in candidates
     ]
 

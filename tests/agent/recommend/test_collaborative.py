@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.recommend import collaborative
 from agent.recommend.collaborative import (
+    FAINT,
+    TOGETHER,
     CollaborativeConfig,
     Taken,
     aged,
@@ -136,20 +139,35 @@ def test_sequel_is_the_regression_on_the_decayed_history():
 
 @pytest.mark.parametrize("kept", [1, 3, 100])
 def test_only_the_largest_of_a_row_are_kept(kept):
-    matrix = np.random.default_rng(1).normal(size=(6, 8)).astype(np.float32)
+    matrix = np.random.default_rng(1).normal(size=(8, 8)).astype(np.float32)
     matrix[2, 3] = 0
     found = largest(matrix, kept)
-    for at in range(6):
+    for at in range(8):
         order = np.argsort(-np.abs(matrix[at]))[:kept]
         wanted = np.zeros(8, np.float32)
         wanted[order] = matrix[at, order]
-        entries = found.entries([at])
-        dense = np.zeros(8, np.float32)
-        dense[entries.columns] = entries.values
-        assert dense.tolist() == wanted.tolist()
-        assert entries.rows.tolist() == [0] * len(entries.values)
+        assert found.among(np.array([at]), np.arange(8)).tolist() == [wanted.tolist()]
         assert found.at(at, int(order[0])) == matrix[at, order[0]]
     assert found.at(2, 3) == 0
+
+
+@pytest.mark.parametrize("rows", [0, 1, 8, 2 * TOGETHER + 3])
+def test_rows_are_asked_some_at_a_time(rows):
+    rng = np.random.default_rng(2)
+    matrix = rng.normal(size=(60, 60)).astype(np.float32)
+    matrix[rng.random((60, 60)) < 0.5] = 0
+    matrix[3] = 0
+    found, asked = largest(matrix, 60), rng.permutation(60)[:rows]
+    weights = np.linspace(0.1, 1, rows, dtype=np.float32)
+    assert found.total(asked, weights) == pytest.approx(weights @ matrix[asked], abs=1e-5)
+    columns = np.array([7, 3, 59])
+    assert found.among(asked, columns).tolist() == matrix[np.ix_(asked, columns)].tolist()
+
+
+def test_what_is_too_old_to_be_seen_in_a_sum_is_left_out():
+    found = largest(np.ones((3, 3), np.float32), 3)
+    weights = np.array([FAINT / 2, 0.5], np.float32)
+    assert found.total(np.array([0, 1]), weights).tolist() == [0.5] * 3
 
 
 def test_what_has_no_time_has_no_order():
@@ -188,14 +206,24 @@ def test_scores_are_the_sum_of_what_each_own_item_adds():
     trained = train(CROWD, 40, SMALL)
     assert trained is not None
     voice = trained(history("a", "x"))
-    parts = np.zeros((2, len(voice.ids)), np.float32)
-    np.add.at(parts, (voice.entries.rows, voice.entries.columns), voice.entries.values)
+    parts = voice.said(voice.ids)
     whole = parts.sum(axis=0)
     assert voice.heard == pytest.approx(whole, abs=1e-4)
     assert voice.scores - voice.scores.mean() == pytest.approx(whole - whole.mean(), abs=1e-4)
     for id, own in voice.loudest(voice.ids, set(voice.own)).items():
         column = parts[:, voice.ids.index(id)]
         assert own == voice.own[int(np.argmax(column))]
+
+
+def test_the_order_is_whole_however_long_it_is(monkeypatch):
+    trained = train(CROWD, 40, SMALL)
+    assert trained is not None
+    ids = [id for id, _ in trained(history("a", "x")).ranked()]
+    monkeypatch.setattr(collaborative, "FIRST", 2)
+    found = list(trained(history("a", "x")).ranked())
+    assert [id for id, _ in found] == ids
+    assert len(ids) > 2
+    assert found == sorted(found, key=lambda hit: (-hit[1], hit[0]))
 
 
 def test_somebody_of_whom_nothing_is_known_hears_nothing():
