@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import socket
 
 import pytest
 import requests
@@ -99,6 +100,23 @@ def test_the_worst_bodies_to_every_operation(live, body):
             said = requests.request(method, url, data=body, headers=headers, timeout=60)
             assert said.status_code < 500, (method, path)
             assert str(said.status_code) in operation["responses"], (method, path, said.status_code)
+
+
+@pytest.mark.parametrize("query", ["words=" + "x" * 70_000, "n=1 HTTP/0.0\r\n"], ids=["long", "version"])
+def test_what_is_no_request_is_refused_in_the_form_that_every_operation_describes(live, query):
+    service = live(rate=10**9)
+    described = requests.get(f"{service.url}/openapi.json", timeout=30).json()["paths"]
+    for path, operations in described.items():
+        for method, operation in operations.items():
+            with socket.create_connection(("127.0.0.1", service.port), 30) as sock:
+                target = re.sub(r"\{\w+\}", "own", path) + "?" + query
+                sock.sendall(f"{method.upper()} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                head, _, body = b"".join(iter(lambda: sock.recv(65536), b"")).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 "), (method, path)
+            [form] = operation["responses"]["400"]["content"]
+            assert f"content-type: {form}".encode() in head.lower()
+            said = json.loads(body)
+            assert said["error"]["message"] if path.startswith("/v1/") else said["status"] == 400
 
 
 def test_every_route_is_described_with_its_errors(service):
