@@ -84,6 +84,12 @@ NEGATED = re.compile(
     re.IGNORECASE,
 )
 NICE = r"(?:good|great|fun|funny|cool|nice|interesting|awesome|classic|best|hilarious|bad|scary)"
+DENIED = re.compile(
+    r"\b(?:never|did(?:n'?t| not)|have(?:n'?t| not) ever) (?:ever )?(?:say|said|told|tell|claim(?:ed)?|mention(?:ed)?"
+    r"|meant?)\b|没(?:有)?说过?",
+    re.IGNORECASE,
+)
+"""What comes behind it was not said: "I never said I liked westerns"."""
 UNDONE = re.compile(
     r"\bhave a (?:\w+ ){0,2}(?:day|night|evening|weekend|one|time|morning|afternoon)\b"
     r"|\b(?:good|great|nice) (?:day|night|evening|morning|afternoon|one|time|luck|weekend|bye)\b"
@@ -293,7 +299,8 @@ def clauses(text: str, mentions: Sequence[Mention]) -> list[Clause]:
 
 def attitude(clause: str) -> Stance:
     """What a clause with hidden titles says of what it is about."""
-    text = UNDONE.sub(" ", clause)
+    denied = DENIED.search(clause)
+    text = UNDONE.sub(" ", clause[: denied.start()] if denied else clause)
     praise = [match.start() for match in GOOD.finditer(text)]
     praise += [match.start(1) if match[1] else match.start(2) for match in LIKING.finditer(text)]
     bad = any(not flipped(text, match.start()) for match in BAD.finditer(text))

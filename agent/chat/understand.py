@@ -14,6 +14,7 @@ from typing import Literal
 from agent.ask import Ask
 from agent.chat import wishes as wishing
 from agent.chat.opinions import (
+    DENIED,
     HIDDEN,
     MOST_QUOTE,
     ORDINAL,
@@ -35,7 +36,8 @@ from agent.types import Item, Language, Polarity
 Intent = Literal["ask", "refine", "more", "why", "about", "compare", "tell", "correct", "undo", "chat"]
 
 UNDO = re.compile(
-    r"^\W*(?:please\s+)?(?:forget (?:that|it|this|about (?:that|it)|what i (?:just )?said)|undo"
+    r"^\W*(?:please\s+)?(?:(?:forget|undo|ignore) (?:the|my) last (?:thing|one|message|bit|part|sentence|change)"
+    r"|forget (?:that|it|this|about (?:that|it)|what i (?:just )?said)|undo"
     r"|never\s?mind(?: that)?|scratch that"
     r"|take (?:that|it) back|ignore that|i take (?:that|it) back)\b"
     r"|^\W*(?:忘了(?:吧|它|这个)?|忘掉|撤销|当我没说|收回|算了)",
@@ -414,6 +416,9 @@ class Understand:
             begins = TASTE.search(own) or (begun and GOES_ON.search(own))
             begun = begun or bool(begins)
             if clause.mentions or clause.asks or not begins or WANTS.search(own):
+                continue
+            if DENIED.search(own):
+                rest = rest[: clause.start] + " " * len(own) + rest[clause.end :]
                 continue
             stance = attitude(own)
             averse = stance == "disliked" or bool(

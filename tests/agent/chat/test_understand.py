@@ -71,6 +71,7 @@ CASES = [
     ("I'm not into horror any more", LIST, "correct"),
     ("that's wrong, I don't like musicals", LIST, "correct"),
     ("forget that", LIST, "undo"),
+    ("forget the last thing", LIST, "undo"),
     ("never mind", LIST, "undo"),
     ("drop the horror filter", LIST, "undo"),
     ("忘了吧", LIST, "undo"),
@@ -147,6 +148,12 @@ def test_tastes_last_and_are_no_wishes():
     found = UNDERSTAND("I love westerns but hate musicals", NOTHING)
     assert [(one.feature, one.polarity) for one in found.tastes] == [("category:Western", 1), ("category:Musical", -1)]
     assert found.tastes[1].quote == "hate musicals"
+    assert not found.wishes
+
+
+def test_what_was_never_said_is_no_taste_and_no_wish():
+    found = UNDERSTAND("I don't like musicals, and I never said I liked westerns", NOTHING)
+    assert [(one.feature, one.polarity) for one in found.tastes] == [("category:Musical", -1)]
     assert not found.wishes
 
 
