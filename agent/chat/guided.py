@@ -276,11 +276,12 @@ class Guided:
         if alike:
             what = phrases.named(list(self.means.store.items(alike).values()), language)
             return say("more_with", language, what=what, rest=said) if said else say("more", language, what=what)
-        if said:
-            return say("fits", language, what=said)
         surprise = next((one.wish.surprise for one in turn.in_force if one.wish.surprise is not None), None)
         if surprise is not None:
-            return say("familiar" if surprise <= FAMILIAR else "surprising", language)
+            how = "familiar" if surprise <= FAMILIAR else "surprising"
+            return say(f"fits_{how}" if said else how, language, what=said)
+        if said:
+            return say("fits", language, what=said)
         return say("for_you" if turn.known else "new", language)
 
     def _list(self, turn: Turn, n: int) -> Iterator[Part]:

@@ -143,6 +143,7 @@ WORDS: Mapping[str, str] = {
     "send": "发送",
     "stop": "停止",
     "stopped": "已停止。",
+    "choosing": "正在挑选，并寻找理由…",
     "thinking": "正在思考…",
     "you": "您",
     "rapport": "Rapport",

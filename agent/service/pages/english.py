@@ -143,6 +143,7 @@ WORDS: Mapping[str, str] = {
     "send": "Send",
     "stop": "Stop",
     "stopped": "Stopped.",
+    "choosing": "Choosing, and finding reasons…",
     "thinking": "Thinking…",
     "you": "You",
     "rapport": "Rapport",

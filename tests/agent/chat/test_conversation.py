@@ -295,7 +295,7 @@ def test_how_surprising_is_no_property_of_what_fits(talk):
     talk("surprise me")
     assert talk.words.startswith("Here is something beyond the usual:")
     talk("a comedy, no horror, about the sea")
-    assert talk.words.startswith("Here is what fits Comedy, “sea” and no Horror:")
+    assert talk.words.startswith("Here is what fits Comedy, “sea” and no Horror, beyond the usual:")
 
 
 def test_what_the_catalogue_cannot_tell_is_said(shop):

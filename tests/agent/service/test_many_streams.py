@@ -89,6 +89,23 @@ def test_five_hundred_streams_that_are_dropped_leave_nothing_behind(live):
     dropped(live(slow(0.01), threads=4, waiting=1000, rate=10**9), 500, 4)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_streams_that_are_dropped_leave_every_place_in_a_real_model_s_cache_free(live, model_file):
+    from agent.llm.llamacpp import LlamaCpp
+    from agent.llm.scheduler import KEPT, RUNNING
+
+    model = LlamaCpp(model_file)
+    try:
+        dropped(live(model, threads=4, waiting=1000, rate=10**9), 60, 4)
+        assert model.usage().sampled_tokens > 60, "the model was really asked"
+        for lane in model._lanes._lanes:
+            until(lambda lane=lane: sorted(lane._free) == list(range(KEPT, KEPT + RUNNING)))
+            assert (lane._runs, list(lane._interactive), list(lane._background)) == ([], [], [])
+    finally:
+        model.close()
+
+
 def storm(live, people: int, rounds: int) -> None:
     """Everybody talks of a word of their own at once; a third leaves before the end."""
 
