@@ -17,7 +17,7 @@ from agent.chat.opinions import attitude
 from agent.chat.parts import Cards, Part, Question, Words
 from agent.chat.phrases import say
 from agent.chat.understand import Understanding
-from agent.chat.wishes import Wish, shown
+from agent.chat.wishes import FAMILIAR, Wish, shown
 from agent.errors import UnknownItem, UnknownUser
 from agent.history.store import Store
 from agent.labels import listing
@@ -269,11 +269,17 @@ class Guided:
     def opening(self, turn: Turn) -> str:
         language = turn.language
         alike = [id for one in turn.in_force for id in one.wish.like]
-        rest = [one for one in turn.in_force if not one.wish.like]
-        said = listing([shown(one.wish, language) for one in rest], language)
+        rest = [one.wish for one in turn.in_force if not one.wish.like and one.wish.surprise is None]
+        # What is not wanted comes last: "Comedy and no Horror".
+        rest.sort(key=lambda one: one.condition is not None and one.condition.op == "!=")
+        said = listing([shown(one, language) for one in rest], language)
         if alike:
             what = phrases.named(list(self.means.store.items(alike).values()), language)
             return say("more_with", language, what=what, rest=said) if said else say("more", language, what=what)
+        surprise = next((one.wish.surprise for one in turn.in_force if one.wish.surprise is not None), None)
+        if surprise is not None:
+            how = "familiar" if surprise <= FAMILIAR else "surprising"
+            return say(f"fits_{how}" if said else how, language, what=said)
         if said:
             return say("fits", language, what=said)
         return say("for_you" if turn.known else "new", language)
@@ -293,10 +299,7 @@ class Guided:
                     yield Words(" " + say("relaxed", turn.language, what=shown(wish, turn.language)))
                     break
         if not answer.items:
-            said = listing([shown(one, turn.language) for one in wishes if not one.like], turn.language)
-            yield Words(
-                " " + (say("nothing", turn.language, what=said) if said else say("nothing_left", turn.language))
-            )
+            yield Words(" " + say("nothing" if wishes else "nothing_left", turn.language))
             return
         yield Cards(answer.items, answer.degraded, answer.provenance)
 

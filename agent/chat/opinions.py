@@ -84,6 +84,12 @@ NEGATED = re.compile(
     re.IGNORECASE,
 )
 NICE = r"(?:good|great|fun|funny|cool|nice|interesting|awesome|classic|best|hilarious|bad|scary)"
+DENIED = re.compile(
+    r"\b(?:never|did(?:n'?t| not)|have(?:n'?t| not) ever) (?:ever )?(?:say|said|told|tell|claim(?:ed)?|mention(?:ed)?"
+    r"|meant?)\b|没(?:有)?说过?",
+    re.IGNORECASE,
+)
+"""What comes behind it was not said: "I never said I liked westerns"."""
 UNDONE = re.compile(
     r"\bhave a (?:\w+ ){0,2}(?:day|night|evening|weekend|one|time|morning|afternoon)\b"
     r"|\b(?:good|great|nice) (?:day|night|evening|morning|afternoon|one|time|luck|weekend|bye)\b"
@@ -191,6 +197,14 @@ ORDINAL = re.compile(
     r"|(?:#|\bno\.?|\bnumbers?|\bnr\.?|\bitem|\bcard|第)\s*(\d{1,2}|[一二三四五])",
     re.IGNORECASE,
 )
+NUMBERS = re.compile(
+    r"(?:\b(?:seen|saw|watched|know|like|liked|love|loved|hate|hated|dislike|disliked|enjoyed)\s+(?:both\s+)?"
+    r"(?:numbers?\s+|#\s?)?|(?:看过|看了|喜欢|讨厌)\s*第?)(?P<places>[1-9]"
+    r"(?:\s*(?:,\s*(?:and\s+)?|and\s+|&\s*|[和、])\s*[#第]?[1-9])*)(?![\w:%/]|[.]\d|\s*(?:stars?|times?|hours?|minutes?"
+    r"|films?|movies?|books?|of|or|years?|days|weeks|months|seasons?|episodes?|parts?|more|out|[个部次遍小分天年])\b)",
+    re.IGNORECASE,
+)
+"""Places of the list behind what somebody did with them: "I have seen 1 and 3"."""
 ZH_DIGITS = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
 SINGULAR = re.compile(r"\b(?:it|that|this|that one|this one|one)\b|它|这部|那部|这个|那个", re.IGNORECASE)
 
@@ -240,11 +254,16 @@ def opinions(text: str, mentions: Sequence[Mention], focus: Sequence[str] = (), 
             for mention in clause.mentions:
                 said = stance_of(clause, mention, stance)
                 add(found, Opinion(mention.item, said, quote, mention.item in sure))
-        elif stance != "open" and not clause.asks and not ELSEWHERE.search(clause.text):
+        elif stance != "open" and not clause.asks and points_back(clause.text):
             meant, sure = referred(clause.text, own or before, last=last or bool(own))
             for item in meant:
                 add(found, Opinion(item, stance, quote, sure))
     return list(found.values())
+
+
+def points_back(clause: str) -> bool:
+    """Whether an opinion without a title can be about what was talked about."""
+    return bool(NUMBERS.search(clause)) or not ELSEWHERE.search(clause)
 
 
 def add(found: dict[str, Opinion], new: Opinion) -> None:
@@ -293,7 +312,8 @@ def clauses(text: str, mentions: Sequence[Mention]) -> list[Clause]:
 
 def attitude(clause: str) -> Stance:
     """What a clause with hidden titles says of what it is about."""
-    text = UNDONE.sub(" ", clause)
+    denied = DENIED.search(clause)
+    text = UNDONE.sub(" ", clause[: denied.start()] if denied else clause)
     praise = [match.start() for match in GOOD.finditer(text)]
     praise += [match.start(1) if match[1] else match.start(2) for match in LIKING.finditer(text)]
     bad = any(not flipped(text, match.start()) for match in BAD.finditer(text))
@@ -337,6 +357,9 @@ def referred(clause: str, focus: Sequence[str], *, last: bool) -> tuple[tuple[st
     """Which of the items talked about a clause without a title means, and whether that is sure."""
     if not focus:
         return (), False
+    if match := NUMBERS.search(clause):
+        places = [int(digit) - 1 for digit in re.findall(r"\d", match["places"])]
+        return tuple(focus[place] for place in places if place < len(focus)), True
     if (match := ORDINAL.search(clause)) and len(focus) > 1:
         chosen = numbered(match, len(focus))
         if chosen is not None:

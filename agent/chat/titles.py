@@ -86,6 +86,8 @@ NUMBERED_ON = re.compile(
 SERIES = 3
 """Items that share two words of their titles before "a … movie" means one of them: "a star wars movie"."""
 OF_SERIES = re.compile(r"\s+(?:movie|film|flick|book|novel|comic|game|album|episode)s?\b", re.IGNORECASE)
+OUR = re.compile(r"(?<=[a-z]{3})our(?=(?:s|ed|ing|ful|hood|ites?)?$)")
+"""How the British end "color" and "neighbor": in titles and messages both are one word."""
 COPULA = re.compile(r"\s+(?:is|was|were|looks|sounds|seems|has|had|scared|made)\b")
 GENERIC = re.compile(
     r"[\s-]*(?:movies|films|flicks|type|types|genre|stuff|stories|shows|books|songs|music|invasion|style)\b"
@@ -461,9 +463,9 @@ def fold(word: str) -> str:
     if word == "&":
         return "and"
     if word.isascii():
-        return word.casefold().replace("'", "").replace(".", "")
+        return OUR.sub("or", word.casefold().replace("'", "").replace(".", ""))
     bare = "".join(char for char in unicodedata.normalize("NFKD", word) if not unicodedata.combining(char))
-    return "".join(char for char in bare.casefold() if char.isalnum())
+    return OUR.sub("or", "".join(char for char in bare.casefold() if char.isalnum()))
 
 
 def plain_words(title: str) -> list[str]:

@@ -14,8 +14,10 @@ from typing import Literal
 from agent.ask import Ask
 from agent.chat import wishes as wishing
 from agent.chat.opinions import (
+    DENIED,
     HIDDEN,
     MOST_QUOTE,
+    NUMBERS,
     ORDINAL,
     Opinion,
     attitude,
@@ -35,7 +37,8 @@ from agent.types import Item, Language, Polarity
 Intent = Literal["ask", "refine", "more", "why", "about", "compare", "tell", "correct", "undo", "chat"]
 
 UNDO = re.compile(
-    r"^\W*(?:please\s+)?(?:forget (?:that|it|this|about (?:that|it)|what i (?:just )?said)|undo"
+    r"^\W*(?:please\s+)?(?:(?:forget|undo|ignore) (?:the|my) last (?:thing|one|message|bit|part|sentence|change)"
+    r"|forget (?:that|it|this|about (?:that|it)|what i (?:just )?said)|undo"
     r"|never\s?mind(?: that)?|scratch that"
     r"|take (?:that|it) back|ignore that|i take (?:that|it) back)\b"
     r"|^\W*(?:忘了(?:吧|它|这个)?|忘掉|撤销|当我没说|收回|算了)",
@@ -47,6 +50,8 @@ WHY = re.compile(
     r"|\bhow come\b|为什么|为啥|理由|凭什么",
     re.IGNORECASE,
 )
+WHY_NOT = re.compile(r"^\W*(?:but |and |so )?why not\b|为什么不|为什么没有?推荐", re.IGNORECASE)
+"""Asks why only where a title follows; "why not?" agrees."""
 THIS_ONE = (
     rf"(?:{HIDDEN}|(?:the )?(?:first|second|third|fourth|fifth|last)|numbers? \d|#? ?\d|it|they|this|that|th[eo]se)"
     r"(?: (?:one|two|film|movie|book)s?)?"
@@ -176,6 +181,11 @@ REVOKE = re.compile(
     re.IGNORECASE,
 )
 """Takes back wishes that are in force: "drop the horror filter", "clear all"."""
+START_OVER = re.compile(
+    r"^\W*(?:please\s+|let'?s\s+|ok(?:ay)?,?\s+)*(?:start (?:over|again|afresh|from scratch|new)|begin again"
+    r"|(?:a )?new search|from scratch|reset)\b|^\W*(?:重新开始|从头(?:开始|来)|重来|清空)",
+    re.IGNORECASE,
+)
 EVERYTHING = re.compile(r"\b(?:all|filters|wishes|everything|conditions)\b|所有|全部|条件", re.IGNORECASE)
 GOES_ON = re.compile(
     r"^\W*(?:(?:but|and|also|really|absolutely)\s+)*(?:love|hate|like|dislike|enjoy|prefer|not|never"
@@ -265,7 +275,8 @@ class Understand:
         """Never raises because of the model: what it was to decide is left open then."""
         language = language_of(text, default)
         mentions = self.titles.find(text)
-        said = opinions(text, mentions, context.about)
+        # Numbers are those of the list, whatever was talked about since.
+        said = opinions(text, mentions, context.shown if NUMBERS.search(text) else context.about)
         if ask and self.ask_opinions:
             said = judged(said, text, ask, language)
         tastes, rest = self._tastes(text, mentions)
@@ -326,6 +337,8 @@ class Understand:
             return "undo"
         if WHY.search(text) and (found.mentions or context.shown):
             return "why"
+        if WHY_NOT.search(text) and found.mentions:
+            return "why"
         if asks_about(text, found.mentions) and (found.mentions or context.about):
             return "about"
         if COMPARE.search(text) and (len(found.mentions) >= 2 or len(context.about) >= 2 or len(context.shown) >= 2):
@@ -359,6 +372,8 @@ class Understand:
         return "ask" if ASK.search(text) else None
 
     def _revoked(self, text: str) -> tuple[str, ...]:
+        if START_OVER.match(text):
+            return ("*",)
         match = REVOKE.match(text)
         if not match:
             return ()
@@ -414,6 +429,9 @@ class Understand:
             begins = TASTE.search(own) or (begun and GOES_ON.search(own))
             begun = begun or bool(begins)
             if clause.mentions or clause.asks or not begins or WANTS.search(own):
+                continue
+            if DENIED.search(own):
+                rest = rest[: clause.start] + " " * len(own) + rest[clause.end :]
                 continue
             stance = attitude(own)
             averse = stance == "disliked" or bool(

@@ -178,8 +178,9 @@ NOT_LONG = re.compile(
 )
 LONGER = re.compile(r"\b(?:longer(?! than)|epic length|long(?= (?:film|movie|one|book)))\b|长一点|更长", re.IGNORECASE)
 NEWER = re.compile(
-    r"\b(?:newer(?! than)|more recent|recent|recently (?:made|released)|latest|newest|new(?! (?:york|zealand|orleans"
-    r"|year|ground|to)\b)|modern|this year)\b|新一点|更新的|最近|新片|新的",
+    r"\b(?:newer(?! than)|(?:not (?:so|too|that|as|very)|nothing(?: so| too| that)?) old\b(?! (?:enough|time))|less old"
+    r"|more recent|recent|recently (?:made|released)|latest|newest|new(?! (?:york|zealand|orleans"
+    r"|year|ground|to)\b)|modern|this year)\b|新一点|更新的|(?:别|不要|不)太老|最近|新片|新的",
     re.IGNORECASE,
 )
 OLDER = re.compile(
@@ -663,7 +664,21 @@ def _relative(reading: Reading, reference: Sequence[Item]) -> None:
             match[0]
             .lower()
             .startswith(
-                ("shorter", "longer", "newer", "older", "cheaper", "more", "less", "短", "长", "新一", "老一", "更")
+                (
+                    "shorter",
+                    "longer",
+                    "newer",
+                    "older",
+                    "cheaper",
+                    "more",
+                    "less",
+                    "not",
+                    "短",
+                    "长",
+                    "新一",
+                    "老一",
+                    "更",
+                )
             )
         )
         limit: float | None

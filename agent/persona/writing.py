@@ -17,7 +17,8 @@ from agent.labels import called, calls, label, listing, noun, plural, shown, spo
 from agent.persona.tally import Tally
 from agent.types import Item, Language, Tag
 
-MAX_CHARS = 280
+MAX_CHARS = 320
+"""What shops call things is long: three kinds and two titles alone can take 240."""
 FEW_EVENTS = 5
 FAVOURITE = 0.5
 """A liking of at least this is a favourite."""

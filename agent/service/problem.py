@@ -105,13 +105,13 @@ class OpenAIError(BaseModel):
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The error answers of a route that does something, for its description: these, and those that all such give."""
-    return anyway(400, 401, 422, 429, 503, 504, *statuses)
+    return anyway(401, 422, 429, 503, 504, *statuses)
 
 
 def anyway(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The same of a route that does nothing: these, and those that a request can meet before any route."""
     content = {MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    every = sorted({403, 413, 421, 500, *statuses})
+    every = sorted({400, 403, 413, 421, 500, *statuses})
     return {status: {"description": MEANING[status], "content": content} for status in every}
 
 

@@ -18,6 +18,7 @@ from agent.service.config import Config
 from agent.service.mcp_server import for_one
 from agent.service.metrics import Metrics
 from agent.service.model import Patient
+from agent.service.wire import Wire
 from agent.settings import Settings
 from agent.wiring import Rapport, open_model, open_rapport
 
@@ -82,6 +83,7 @@ def server_config(app: object, config: Config) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         lifespan="on",
+        http=Wire,
         ws="none",
         timeout_graceful_shutdown=max(1, round(config.grace_s)),
     )

@@ -106,6 +106,7 @@ class Visitor:
             "operates": self.operates,
             "signed_in": self.principal is not None,
             "path": self.request.url.path,
+            "here": here(self.request),
             "flash": None,
             **values,
         }
@@ -128,6 +129,13 @@ class Visitor:
             samesite="lax",
             secure=forwarded == "https",
         )
+
+
+def here(request: Request) -> str:
+    """Where somebody comes back to when the page is shown anew."""
+    if request.method != "GET":
+        return "/"
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def language_of(request: Request, default: Language) -> Language:
@@ -260,8 +268,9 @@ def to_sign_in(request: Request) -> Response:
     """The way in; a script is told, because it cannot follow."""
     if PART in request.headers:
         return failed(request, 401)
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return RedirectResponse(f"/sign-in?to={quote(back, safe='')}" if request.method == "GET" else "/sign-in", 303)
+    return RedirectResponse(
+        f"/sign-in?to={quote(here(request), safe='')}" if request.method == "GET" else "/sign-in", 303
+    )
 
 
 def failed(request: Request, status: int, said: str = "") -> Response:
@@ -272,6 +281,8 @@ def failed(request: Request, status: int, said: str = "") -> Response:
     known = status if words.has(f"e{status}") else 503 if status in (502, 504) else 422 if status < 500 else 500
     text = detail or (words(f"e{known}_text", problem.id_of(request)) if words.has(f"e{known}_text") else "")
     values = {"title": words(f"e{known}"), "text": problem.readable(text), "status": status}
+    # The way on, as far as the cookie tells: each page asks again who it is.
+    values["signed_in"] = bool(visitor.session.user) and status != 401
     return visitor.page("failed.html", values, status)
 
 

@@ -43,6 +43,8 @@ class ListView:
     """Events of this person."""
     degraded: tuple[str, ...]
     """What was missing, in words; empty when nothing was."""
+    model: str
+    """Which model was asked."""
     catalogue: bool = True
     """Whether there is anything at all."""
 
@@ -74,6 +76,7 @@ def shown(rapport: Rapport, user: str, words: Words, answer: Answer, before: Seq
         steering=steering(rapport, user, words),
         known=len(rapport.store.events(user)),
         degraded=answer.provenance.notes if answer.degraded else (),
+        model=answer.provenance.model,
         catalogue=bool(answer.items) or rapport.store.count_items(titled=True) > 0,
     )
 

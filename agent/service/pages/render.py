@@ -88,7 +88,7 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._templates.globals["asset"] = self.asset
-        self._templates.filters |= {"day": day, "clock": clock, "hue": hue, "initial": initial}
+        self._templates.filters |= {"day": day, "clock": clock, "moment": moment, "hue": hue, "initial": initial}
 
     def asset(self, name: str) -> str:
         """The address of a file that never changes under it."""
@@ -111,6 +111,10 @@ def day(at: datetime | None) -> str:
 
 def clock(at: datetime | None) -> str:
     return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
+
+
+def moment(at: datetime | None) -> str:
+    return "" if at is None else f"{clock(at)} UTC"
 
 
 def hue(text: str) -> int:

@@ -226,8 +226,41 @@ MESSAGES = [
 ]  # fmt: skip
 
 
-def evil_turns(shop, turns: int) -> None:
+TOOLS = ("recommend", "search", "explain", "compare", "profile", "remember", "steer")
+
+
+def counted(monkeypatch) -> list[str]:
+    """The names of the tools that really did something, as they do it."""
+    worked: list[str] = []
+
+    def watched(name: str) -> Callable[..., object]:
+        work = getattr(Session, name)
+
+        def watch(*given: object, **named: object) -> object:
+            worked.append(name)
+            return work(*given, **named)
+
+        return watch
+
+    for name in TOOLS:
+        monkeypatch.setattr(Session, name, watched(name))
+    return worked
+
+
+def test_after_eight_tool_calls_a_turn_has_no_more(shop, monkeypatch):
+    worked = counted(monkeypatch)
+    rapport = shop(sample.films(), sample.events(), NoModel())
+    tools = {one.name: one for one in Session(rapport.chat.means, turn_of(rapport)).tools()}
+    told = [tools["search"].invoke({"words": f"Heat {number}"}) for number in range(12)]
+    assert worked == ["search"] * 8
+    assert len(set(told[8:])) == 1, "the rest are told that it is enough"
+    tools["profile"].invoke({})
+    assert worked == ["search"] * 8
+
+
+def evil_turns(shop, monkeypatch, turns: int) -> None:
     rng = random.Random(7)
+    worked = counted(monkeypatch)
     whims: list[Callable] = EVIL
 
     def say(chat: Chat) -> str:
@@ -236,19 +269,25 @@ def evil_turns(shop, turns: int) -> None:
 
     led = Led(shop, say)
     others = {user: led.rapport.store.events(user) for user in OTHERS}
+    theirs = {one.text for events in others.values() for one in events if len(one.text) > 20}
+    assert len(theirs) > 100
     led_at_all = 0
     for number in range(turns):
         # Some models do one thing for ever.
         whims = [rng.choice(EVIL)] if number % 3 == 0 else EVIL
+        worked.clear()
         led(rng.choice(MESSAGES), n=3)
         assert isinstance(led.parts[-1], Done)
         assert led.words.strip(), "every turn is answered"
-        assert len(led.asked) <= MODEL_CALLS
+        assert len(led.asked) <= MODEL_CALLS == 6
+        assert len(worked) <= TOOL_CALLS == 8
         led_at_all += bool(led.asked)
         assert sum('"returned"' in one.content for one in (led.asked[-1] if led.asked else ())) <= TOOL_CALLS
         assert set(led.cards) <= set(TITLES)
         assert not any(mark in led.words for mark in ("<", "http", "Casablanca"))
         read = " ".join(led.results)
+        seen = " ".join([*(one.content for chat in led.asked for one in chat), led.words])
+        assert not any(text in seen for text in theirs), "what others wrote is neither read nor said"
         for user in OTHERS:
             assert f'"user": "{user}"' not in read
             assert f"I am {user}" not in led.words
@@ -258,11 +297,11 @@ def evil_turns(shop, turns: int) -> None:
     assert all(not led.rapport.chat.conversations(user) for user in OTHERS)
 
 
-def test_an_evil_model_leads_fifty_turns(shop):
-    evil_turns(shop, 50)
+def test_an_evil_model_leads_fifty_turns(shop, monkeypatch):
+    evil_turns(shop, monkeypatch, 50)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_an_evil_model_leads_a_thousand_turns(shop):
-    evil_turns(shop, 1000)
+def test_an_evil_model_leads_a_thousand_turns(shop, monkeypatch):
+    evil_turns(shop, monkeypatch, 1000)

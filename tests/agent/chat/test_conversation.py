@@ -287,8 +287,15 @@ def test_a_new_request_replaces_what_the_last_one_was_about_and_keeps_what_is_no
 
 def test_a_wish_that_nothing_fulfils_is_left_out_and_named(talk):
     talk("a western in Korean")
-    assert "Nothing fits all of it" in talk.words
+    assert "nothing fits all of it. Without “Western” there is:" in talk.words
     assert talk.items
+
+
+def test_how_surprising_is_no_property_of_what_fits(talk):
+    talk("surprise me")
+    assert talk.words.startswith("Here is something beyond the usual:")
+    talk("a comedy, no horror, about the sea")
+    assert talk.words.startswith("Here is what fits Comedy, “sea” and no Horror, beyond the usual:")
 
 
 def test_what_the_catalogue_cannot_tell_is_said(shop):

@@ -30,6 +30,8 @@ def said(text: str, focus: tuple[str, ...] = (), *, last: bool = False) -> dict[
         ("I loved Heat", {"heat": "liked"}),
         ("Heat was boring", {"heat": "disliked"}),
         ("I didn't like Heat", {"heat": "disliked"}),
+        ("I never said I liked Heat", {"heat": "open"}),
+        ("I didn't say I hated Heat", {"heat": "open"}),
         ("Heat was not bad at all", {"heat": "liked"}),
         ("I’m not a fan of Heat", {"heat": "disliked"}),
         ("Badlands is a masterpiece", {"badlands": "liked"}),

@@ -106,6 +106,12 @@ def test_everyday_words_are_no_titles(text):
     assert found(text) == []
 
 
+def test_british_and_american_spellings_are_one():
+    both = Titles([Item("totoro", "My Neighbor Totoro (1988)"), Item("colour", "The Colour of Money")])
+    assert [one.item for one in both.find("I loved my neighbour totoro")] == ["totoro"]
+    assert [one.item for one in both.find("the color of money was great")] == ["colour"]
+
+
 def test_a_series_is_one_mention_that_is_not_sure():
     (one,) = TITLES.find("lotr")
     assert one.items == ("lotr1", "lotr2", "lotr3")

@@ -71,6 +71,9 @@ CASES = [
     ("I'm not into horror any more", LIST, "correct"),
     ("that's wrong, I don't like musicals", LIST, "correct"),
     ("forget that", LIST, "undo"),
+    ("forget the last thing", LIST, "undo"),
+    ("start over", LIST, "undo"),
+    ("why not Heat?", LIST, "why"),
     ("never mind", LIST, "undo"),
     ("drop the horror filter", LIST, "undo"),
     ("忘了吧", LIST, "undo"),
@@ -147,6 +150,25 @@ def test_tastes_last_and_are_no_wishes():
     found = UNDERSTAND("I love westerns but hate musicals", NOTHING)
     assert [(one.feature, one.polarity) for one in found.tastes] == [("category:Western", 1), ("category:Musical", -1)]
     assert found.tastes[1].quote == "hate musicals"
+    assert not found.wishes
+
+
+def test_numbers_are_those_of_the_list():
+    found = UNDERSTAND("I've already seen 1 and 3", Context(LIST.shown, LIST.shown[1:2], LIST.reference))
+    assert [(one.item, one.stance) for one in found.opinions] == [(LIST.shown[0], "seen"), (LIST.shown[2], "seen")]
+    assert [one.item for one in UNDERSTAND("I loved 2!", LIST).opinions] == [LIST.shown[1]]
+    for text in ("I saw 3 films this week", "我看过3部"):
+        assert not UNDERSTAND(text, LIST).opinions, text
+
+
+def test_starting_over_takes_every_wish_back():
+    assert UNDERSTAND("OK, let's start over", LIST).revoked == ("*",)
+    assert UNDERSTAND("films that start over and over", LIST).revoked == ()
+
+
+def test_what_was_never_said_is_no_taste_and_no_wish():
+    found = UNDERSTAND("I don't like musicals, and I never said I liked westerns", NOTHING)
+    assert [(one.feature, one.polarity) for one in found.tastes] == [("category:Musical", -1)]
     assert not found.wishes
 
 

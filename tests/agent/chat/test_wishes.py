@@ -71,6 +71,8 @@ def test_what_is_wished_for(text, wishes):
     [
         ("shorter", "under 117 minutes"),
         ("something newer", "after 1979"),
+        ("not so old", "after 1979"),
+        ("nothing too old please", "after 1979"),
         ("older ones", "before 1979"),
         ("短一点", "under 117 minutes"),
     ],

@@ -13,6 +13,8 @@ from agent.service.pages.lists import Flash, ListView
 from agent.service.requests import Do
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
+ALL = "*"
+"""Of a button, in place of one wish."""
 
 
 @router.get("/for-you")
@@ -49,7 +51,7 @@ def apply(visitor: Member, user: str, sent: Form, conversation: str = "") -> Fla
     if undo := sent.one("undo"):
         return lists.taken_back(rapport, user, words, undo)
     if slot := sent.one("drop"):
-        rapport.chat.revoke(user, slot)
+        rapport.chat.revoke(user, None if slot == ALL else slot)
     elif at := sent.one("dial"):
         lists.dialled(rapport, user, at)
     return None

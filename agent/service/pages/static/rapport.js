@@ -37,7 +37,7 @@ function put(html, failedIn, again) {
   const found = pieces(html);
   const failure = found.find((one) => one.id === "failed");
   if (failure || failedIn) {
-    const said = failure ? failure.querySelector("h1, h2")?.textContent + " " + (failure.querySelector("p")?.textContent ?? "") : body.failed;
+    const said = sentence(failure);
     if (failure?.dataset.status === "401") { location.assign("/sign-in"); return false; }
     fail(failedIn, said, again);
     return false;
@@ -54,6 +54,13 @@ function put(html, failedIn, again) {
     if (held) refocus(old, held);
   }
   return true;
+}
+
+/* What a page that failed says, in one line. */
+function sentence(failure) {
+  if (!failure) return body.failed;
+  const [title, text] = ["h1, h2", "p"].map((one) => failure.querySelector(one)?.textContent.trim() ?? "");
+  return text ? `${title}${/[.!?。！？]$/.test(title) ? "" : body.period} ${text}` : title;
 }
 
 function fail(place, said, again) {
@@ -148,13 +155,18 @@ function sent(form, submitter) {
 
 async function swap(form, submitter) {
   const place = form.closest("[id]:not(form)") ?? form;
+  /* What was pressed is on its way: pressed twice, it is still said once. */
+  if (place.getAttribute("aria-busy")) return;
   place.setAttribute("aria-busy", "true");
   try {
     const response = await fetch(form.getAttribute("action"), { method: "POST", headers: PART, body: sent(form, submitter) });
     const good = put(await response.text(), response.ok ? null : place, () => swap(form, submitter));
     if (good) {
       const dialog = document.getElementById("dialog");
-      if (dialog.open) dialog.close();
+      if (dialog.open) {
+        dialog.close();
+        if (asking && !asking.root.contains(document.activeElement)) refocus(asking.root, asking.held);
+      }
       fade();
     }
   } catch {
@@ -164,8 +176,14 @@ async function swap(form, submitter) {
   }
 }
 
+/* Where a change was asked for, to come back to when what was there is gone. */
+let asking = null;
+
 async function ask(form, submitter) {
+  if (form.getAttribute("aria-busy")) return;
   const dialog = document.getElementById("dialog");
+  const root = form.closest("[id]:not(form, [popover])");
+  asking = { root, held: { name: null, value: null, list: [...root.querySelectorAll("[data-key]")].indexOf(form.closest("[data-key]")) } };
   form.closest("[popover]")?.hidePopover();
   form.setAttribute("aria-busy", "true");
   try {
@@ -174,7 +192,7 @@ async function ask(form, submitter) {
     const preview = found.find((one) => one.id === "preview");
     if (!preview) {
       const failure = found.find((one) => one.id === "failed");
-      tell(failure ? failure.querySelector("p").textContent || failure.querySelector("h1").textContent : body.failed);
+      tell(failure?.querySelector("p").textContent || sentence(failure));
       return;
     }
     dialog.replaceChildren(preview);
@@ -187,6 +205,8 @@ async function ask(form, submitter) {
 }
 
 document.addEventListener("click", (event) => {
+  /* The second of a double click would fall on whatever card has moved under it. */
+  if (event.detail > 1 && event.target.closest(".do")) { event.preventDefault(); return; }
   const dialog = document.getElementById("dialog");
   if (event.target.closest("[data-close]") && dialog?.open) { event.preventDefault(); dialog.close(); }
   if (event.target === dialog) dialog.close();
@@ -208,39 +228,47 @@ document.addEventListener("toggle", (event) => {
 
 let talking = null;
 
-async function say(form, submitter) {
-  if (talking) return;
+function say(form, submitter) {
   const fields = sent(form, submitter);
-  const text = (fields.get("text") ?? "").trim();
-  if (!text) return;
-  const turns = document.getElementById("turns");
-  const box = document.getElementById("text");
-  document.getElementById("hello")?.remove();
+  if (talking || !fields.get("text")?.trim()) return;
   form.closest(".question")?.remove();
+  if (form.id === "say") { const box = document.getElementById("text"); box.value = ""; grow(box); }
+  talk(form.getAttribute("action"), fields);
+}
+
+async function talk(action, fields) {
+  const turns = document.getElementById("turns");
+  document.getElementById("hello")?.remove();
   const mine = document.getElementById("said").content.cloneNode(true);
-  mine.querySelector("p").textContent = text;
+  mine.querySelector("p").textContent = fields.get("text").trim();
   turns.append(mine);
   turns.append(document.getElementById("thinking").content.cloneNode(true));
   const turn = turns.lastElementChild;
-  if (form.id === "say") { box.value = ""; grow(box); }
+  /* What did not arrive is said again by one button. */
+  const again = () => {
+    turn.previousElementSibling.remove();
+    turn.remove();
+    talk(action, fields);
+  };
   talking = new AbortController();
   working(true);
   toLast();
   try {
-    const response = await fetch(form.getAttribute("action"), { method: "POST", headers: PART, body: fields, signal: talking.signal });
-    if (!response.ok) { failedTurn(turn, await response.text()); return; }
+    const response = await fetch(action, { method: "POST", headers: PART, body: fields, signal: talking.signal });
+    if (!response.ok) { failedTurn(turn, await response.text(), again); return; }
     await read(response.body, (part) => hear(turn, part));
     const address = `/chat?c=${encodeURIComponent(fields.get("c"))}`;
     if (location.search !== address.slice(5)) history.replaceState(null, "", address);
   } catch (error) {
-    write(turn, error.name === "AbortError" ? body.stopped : body.offline, true);
+    if (error.name === "AbortError") write(turn, body.stopped, true);
+    else unanswered(turn, body.offline, again);
   } finally {
     talking = null;
     working(false);
     turn.removeAttribute("aria-busy");
     turn.querySelector(".dots")?.remove();
     toLast();
-    if (matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
+    if (matchMedia("(hover: hover)").matches) document.getElementById("text").focus({ preventScroll: true });
   }
 }
 
@@ -279,11 +307,19 @@ function write(turn, text, apart) {
   words.textContent += text;
 }
 
-function failedTurn(turn, html) {
+function failedTurn(turn, html, again) {
   const failure = pieces(html).find((one) => one.id === "failed");
   if (failure?.dataset.status === "401") { location.assign("/sign-in"); return; }
-  const said = failure ? `${failure.querySelector("h1").textContent}. ${failure.querySelector("p").textContent}` : body.failed;
+  unanswered(turn, sentence(failure), again);
+}
+
+function unanswered(turn, said, again) {
   write(turn, said, true);
+  const button = document.createElement("button");
+  button.className = "again";
+  button.textContent = body.retry;
+  button.addEventListener("click", () => { if (!talking) again(); });
+  turn.append(button);
 }
 
 function working(on) {
@@ -315,7 +351,7 @@ document.addEventListener("keydown", (event) => {
 function local(root) {
   const language = document.documentElement.lang;
   for (const one of root.querySelectorAll("time[data-clock]")) {
-    one.textContent = new Date(one.dateTime).toLocaleTimeString(language, { hour: "2-digit", minute: "2-digit" });
+    one.textContent = new Date(one.dateTime).toLocaleTimeString(language, { hour: "numeric", minute: "2-digit" });
   }
   for (const one of root.querySelectorAll("time[data-day]")) {
     one.textContent = new Date(one.dateTime).toLocaleDateString(language, { day: "numeric", month: "short" });

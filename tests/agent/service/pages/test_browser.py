@@ -191,6 +191,51 @@ def test_the_keyboard_alone(visit):
     assert page.evaluate("document.activeElement.closest('.card') !== null"), "the focus stays in the list"
 
 
+def test_pressed_twice_it_is_said_once(visit):
+    page = visit(path="/for-you")
+    page.locator(".card").first.wait_for()
+    sent: list[str] = []
+    page.on("request", lambda one: sent.append(one.url) if one.method == "POST" else None)
+    page.locator(".do-like").first.dblclick()
+    page.locator("#flash p").wait_for()
+    page.wait_for_timeout(100)
+    assert len(sent) == 1
+    page.goto("/taste")
+    page.locator(".add input[name=name]").fill("Western")
+    page.locator(".add input[name=name]").press("Enter")
+    page.locator("dialog[open] #preview").wait_for()
+    sent.clear()
+    page.evaluate("() => { const save = document.querySelector('dialog .strong'); save.click(); save.click(); }")
+    until(page, "document.querySelector('#flash').innerText.includes('Saved')")
+    assert len(sent) == 1
+
+
+def test_the_focus_stays_where_a_tag_was(visit):
+    page = visit(path="/taste")
+    page.locator(".tag").first.wait_for()
+    page.locator(".tag-line > .quiet").nth(1).focus()
+    page.keyboard.press("Enter")
+    page.locator(".menu:popover-open button[value=remove]").focus()
+    page.keyboard.press("Enter")
+    page.locator("dialog[open] #preview").wait_for()
+    assert page.locator("#preview h2").bounding_box()["y"] > 0, "what it is about stands in view"
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#flash').innerText.includes('Saved')")
+    until(page, "!!document.activeElement.closest('.tag')")
+
+
+def test_a_message_that_did_not_arrive_is_said_again_by_one_button(visit):
+    page = visit()
+    page.route("**/chat", lambda route: route.abort())
+    say(page, "a comedy")
+    assert "cannot be reached" in page.locator(".theirs").last.inner_text()
+    page.unroute("**/chat")
+    page.get_by_role("button", name="Try again").click()
+    until(page, "document.querySelectorAll('.card').length === 5 && !document.querySelector('.turn[aria-busy]')")
+    assert page.locator(".mine").count() == 1
+    assert page.get_by_role("button", name="Try again").count() == 0
+
+
 NARROW = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
 PLACES = ("/chat", "/for-you", "/taste", "/data", "/operator", "/operator/people", "/operator/person?user=mara")
 

@@ -126,6 +126,23 @@ def test_without_a_script_the_same_forms_are_whole_pages(reader):
     assert "a comedy" in text(reader.get("/chat?c=k1").text)
 
 
+def test_wishes_that_nothing_fits_are_taken_back_together(reader):
+    reader.enter("mara").post("/chat", {"c": "k1", "text": "a western after 2030"})
+    page = reader.get("/for-you/list").text
+    assert shown(page) == []
+    assert "Nothing fits all of it" in text(page)
+    assert 'name="drop" value="*"' in page
+    assert len(shown(reader.post("/for-you/list", {"drop": "*"}).text)) == 12
+    assert reader.service.rapport.chat.in_force("mara") == []
+
+
+def test_times_name_their_zone(reader):
+    reader.enter("mara").post("/chat", {"c": "k1", "text": "a comedy"})
+    story = text(reader.get("/operator/person?user=mara").text)
+    assert re.search(r"until \d{4}-\d\d-\d\d \d\d:\d\d UTC", story)
+    assert re.search(r"a comedy \d{4}-\d\d-\d\d \d\d:\d\d UTC", story)
+
+
 def test_an_empty_catalogue_says_what_to_do(shop, monkeypatch):
     from starlette.testclient import TestClient
 
@@ -372,7 +389,9 @@ def test_health_counts_calls_and_costs(reader):
     words = text(reader.get("/operator").text)
     assert "434" in words
     assert "runs here, costs nothing" in words
-    assert "Unavailable" in words, "there is no model here, and the calls say so"
+    assert "none is set: templates write" in words
+    assert "Unavailable" not in words, "nothing failed: there is no model here, and the calls say so"
+    assert "none is set 20" in words
     assert "mara" in text(reader.get("/operator/calls?user=mara").text)
 
 
@@ -419,3 +438,13 @@ def test_the_language_can_be_switched_and_stays(reader):
     assert said.headers["location"] == "/taste"
     assert '<html lang="zh-Hans">' in reader.get("/taste").text
     assert reader.post("/language", {"to": "xx", "back": "//evil.example"}).headers["location"] == "/"
+    page = reader.get("/operator/person?user=lin").text
+    assert 'name="back" value="/operator/person?user=lin"' in page, "one stays where one was"
+
+
+def test_who_is_signed_in_finds_the_way_on_from_a_page_that_is_none(reader):
+    assert "Your data" not in text(reader.get("/nothing").text)
+    page = reader.enter("mara").get("/nothing")
+    assert page.status_code == 404
+    assert "Your data" in text(page.text)
+    assert "Operator" not in text(page.text), "what a key opens is asked by the page itself"
