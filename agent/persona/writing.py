@@ -125,7 +125,7 @@ def write(who: Portrait, tally: Tally, ask: Ask) -> Written:
                 "persona",
                 [evidence],
                 language=who.language,
-                max_tokens=90,
+                max_tokens=110,
                 temperature=temperature,
                 seed=seed + attempt,
             )
