@@ -250,8 +250,9 @@ class Rapport:
     def condition(self, one: str | Condition) -> Condition:
         """A filter as people write it, or a checked one. Raises BadFilter naming the fields that there are."""
         if not self.fields:
-            why = "items have titles only" if self.store.count_items() else "it is empty: `rapport import` fills it"
-            raise BadFilter(f"the catalogue has nothing to filter by: {why}")
+            if self.store.count_items():
+                raise BadFilter("there is nothing to filter by: the catalogue knows titles only")
+            raise BadFilter("the catalogue is empty: there is nothing to filter; `rapport import` fills it")
         return parse_where(one, self.fields) if isinstance(one, str) else checked(one, self.fields)
 
     def refresh(self) -> None:

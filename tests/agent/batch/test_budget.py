@@ -216,7 +216,7 @@ def talker(*, refused: int = 0, longest: bool = False) -> Scripted:
         number = asked[facts] = asked.get(facts, -1) + 1
         text = f"A fan of {likes.removeprefix('likes ')}." if number >= refused else "No."
         prompt = sum(llm.count_tokens(one.content) + module.MESSAGE_OVERHEAD for one in chat) + module.MESSAGE_OVERHEAD
-        return Completion(text, "stop", prompt, 90 if longest else 45, 0.0)
+        return Completion(text, "stop", prompt, 110 if longest else 55, 0.0)
 
     llm = Scripted(reply, lambda chat, choices: [1.0, 0.5, 0.0])
     return llm

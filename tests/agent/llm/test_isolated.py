@@ -190,7 +190,7 @@ def test_an_abort_ends_all_in_flight_at_once_and_the_next_request_starts_anew(st
     with pytest.raises(Unavailable, match=r"ended: SIGABRT \(ggml.c:42: GGML_ASSERT\(false\) failed\)"):
         ask(llm, "abort")
     for one in silent:
-        one.join(10)
+        one.join(60)
         assert isinstance(one.error, Unavailable)
         assert "SIGABRT" in str(one.error)
     with pytest.raises(Unavailable, match="SIGABRT"):
@@ -268,7 +268,7 @@ def test_silence_ends_at_the_deadline_and_a_stuck_process_is_killed(start, monke
     os.kill(pid_of(llm), signal.SIGSTOP)  # not even a cancellation is answered
     with pytest.raises(TimedOut):
         ask(llm, "hello")
-    other.join(10)
+    other.join(60)
     assert type(failures[0]) is Unavailable
     assert "stuck" in str(failures[0])
     assert ask(llm, "hello") == "hello"
@@ -344,7 +344,7 @@ def test_closing_ends_the_process_and_those_who_wait(start):
     wait_for(lambda: waiting(llm) == 1)
     pid = pid_of(llm)
     llm.close()
-    one.join(10)
+    one.join(60)
     assert "closed" in str(one.error)
     assert not is_alive(pid)
     for question in (lambda: ask(llm, "hello"), lambda: list(llm.stream(chat("x"))), lambda: llm.count_tokens("pid")):
