@@ -157,6 +157,14 @@ def test_an_import_is_seen_after_refresh(rapport):
     assert rapport.condition("colour=red").field == "colour"
 
 
+@pytest.mark.parametrize(
+    ("items", "why"), [([], "the catalogue is empty"), ([Item("1", "Alone"), Item("2", "Together")], "titles only")]
+)
+def test_a_filter_on_nothing_says_why(shop, items, why):
+    with pytest.raises(BadFilter, match=why):
+        shop(items).condition("year>1990")
+
+
 def test_the_index_is_rebuilt_beside_the_old_one(on_disk):
     before = ids(on_disk.recommend("ann", 10))
     assert on_disk.build_index(rebuild=True).added == 30
