@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agent.features import kind_of, value_of
 from agent.types import Language
@@ -117,6 +117,18 @@ def calls(name: str) -> tuple[str, ...]:
     its end, which would end the sentence."""
     said = called(name)
     return tuple(dict.fromkeys((name, said, said.removesuffix(".") or said)))
+
+
+def miswritten(text: str, names: Iterable[str]) -> list[str]:
+    """The titles among `names` that `text` tells in other letters only: "A man escaped" is no "A Man Escaped". A
+    single word is left out: it may be there as a word."""
+    said = text.casefold()
+    found = []
+    for name in names:
+        ways = [way for way in calls(name) if " " in way]
+        if any(way.casefold() in said for way in ways) and not any(way in text or shown(way) in text for way in ways):
+            found.append(called(name))
+    return found
 
 
 def title(name: str, language: Language = "en") -> str:

@@ -13,7 +13,7 @@ from agent.errors import BadCompletion, LLMError
 from agent.features import kind_of, value_of
 from agent.grounding.check import Rules, check, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
-from agent.labels import called, calls, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, calls, label, listing, miswritten, noun, plural, shown, spoken, title
 from agent.persona.tally import Tally
 from agent.types import Item, Language, Tag
 
@@ -157,6 +157,8 @@ def few_known(who: Portrait) -> list[str]:
 
 def clumsy(text: str, who: Portrait) -> list[str]:
     """A true text that says the same thing twice is not worth reading."""
+    if wrong := miswritten(text, (item.title for item in who.favourites)):
+        return [f"writes {wrong[0]!r} in other letters"]
     titles, text = repeated(text, (name for item in who.favourites for name in calls(item.title)))
     # A title may hold the word for an interest: "Fatal Attraction" is no second "action".
     tastes, _ = repeated(text, (spoken(tag.feature, who.language) for tag in who.likes))

@@ -22,7 +22,7 @@ from agent.errors import BadCompletion, LLMError, StoreError
 from agent.features import Described, Population, kind_of, value_of
 from agent.grounding.check import Rules, check, fold, nameable, plain
 from agent.grounding.facts import Facts, numbers_in, stars, year
-from agent.labels import called, calls, experienced, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, calls, experienced, label, listing, miswritten, noun, plural, shown, spoken, title
 from agent.persona import naming
 from agent.persona.naming import receipt
 from agent.persona.profiler import NO_MODEL
@@ -464,6 +464,8 @@ def incomplete(text: str, case: Case, language: Language, domain: str) -> list[s
         return ["does not say how many stars were given, or ends in half a sentence"]
     if len(re.findall(rf"\b{re.escape(plural(domain))}\b", said)) > 1:
         return [f"says {plural(domain)!r} twice"]
+    if wrong := miswritten(text, (one.title for one, _ in case.close)):
+        return [f"writes {wrong[0]!r} in other letters"]
     names = {name for f in case.common for name in (spoken(f, language), label(f, language))}
     return [] if any(name.casefold() in said for name in names) else ["names nothing that the two share"]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.labels import called, calls, experienced, label, listing, noun, plural, shown, spoken, title
+from agent.labels import called, calls, experienced, label, listing, miswritten, noun, plural, shown, spoken, title
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,15 @@ def test_a_title_may_be_told_without_the_full_stop_that_ends_it():
     assert calls("Monsters, Inc.") == ("Monsters, Inc.", "Monsters, Inc")
     assert calls("Heat") == ("Heat",)
     assert calls(".") == (".",)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("A man escaped, and this is a war film, too.", ["A Man Escaped"]),
+        ("You liked A Man Escaped, and a man escaped here, too.", []),
+        ("Nobody is told of.", []),
+    ],
+)
+def test_a_title_told_in_other_letters_is_found(text, found):
+    assert miswritten(text, ["A Man Escaped", "Up"]) == found

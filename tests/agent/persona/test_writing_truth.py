@@ -273,6 +273,16 @@ def test_a_title_is_no_maker():
         assert writing.clumsy(text, who) == ["takes a title for a maker, or copies a list of titles"]
 
 
+def test_a_title_in_other_letters_is_no_title():
+    who = writing.Portrait(
+        (tag("category:War", 1, "", "en"),), (), (Item("1", "A Man Escaped"), Item("2", "Up")), 9, "film", "en"
+    )
+    wrong = ["writes 'A Man Escaped' in other letters"]
+    assert writing.clumsy("A man escaped, and war films are what they like.", who) == wrong
+    for text in ("Grown up with war films. A Man Escaped is a favourite.", "Lines up war films and Up."):
+        assert writing.clumsy(text, who) == []
+
+
 def test_things_that_are_called_the_same_are_one_favourite():
     items = {id: Item(id, f"Urnor Watering Can with a Long Spout, {id} Litre, Blue and Grey") for id in ("5", "9")}
     items["7"] = Item("7", "Hose")
