@@ -20,7 +20,7 @@ from agent.features import Population, listed
 from agent.llm.scripted import NoModel
 from agent.persona import naming
 from agent.persona.evidence import evidence
-from agent.persona.profiler import when
+from agent.persona.profiler import LIKED, when
 from agent.persona.tally import Tally, add
 from agent.settings import load
 from agent.types import Event, Item, Tag
@@ -29,8 +29,6 @@ from eval.metrics import interval
 
 FEWEST = 6
 """Events of somebody whose history is cut in two."""
-LIKED = 0.3
-"""A liking of more than this is one (agent/persona/tally.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +71,7 @@ def of_person(rapport: Rapport, user: str) -> list[dict[str, tuple[bool, float, 
     items = rapport.store.items({event.item for event in events})
     population = rapport.background.population
     tally, tags = known(rapport, events[:cut], items)
-    guesses = [tag.feature for tag in guessed(rapport, tally, tags)]
+    guesses = [tag.feature for tag in rapport.profiler.guesses(tally, tags, rapport.settings.language)]
     others = unknown(tally, tags, population)
     chance = random.Random(user).sample(others, min(len(guesses), len(others)))
     after = later(events[cut:], items, population)
@@ -92,16 +90,9 @@ def known(rapport: Rapport, before: Sequence[Event], items: dict[str, Item]) -> 
     """What is counted and named of a person from `before`, without a model."""
     population = rapport.background.population
     tally = add(Tally(), before, items, population, {}, {}, 0)
-    titles = {id: item.title for id, item in items.items()}
+    titles = {id: items[id].title for id in tally.marks if id in items}
     named = naming.name(evidence(tally, population), titles, Ask(NoModel()), rapport.settings.language, rapport.domain)
     return tally, named.tags
-
-
-def guessed(rapport: Rapport, tally: Tally, tags: Sequence[Tag]) -> list[Tag]:
-    """The product's guesses: agent/persona/naming.py, from the neighbours of what is liked."""
-    liked = sorted((one for one in tally.marks.values() if one.preference > LIKED), key=lambda one: -one.preference)
-    near = rapport.profiler.near([one.item for one in liked[:20]], list(tally.marks)) if liked else []
-    return naming.latent(tally, near, tags, rapport.background.population, rapport.settings.language)
 
 
 def unknown(tally: Tally, tags: Sequence[Tag], population: Population) -> list[str]:

@@ -14,7 +14,7 @@ from agent.history.store import Store
 from agent.llm.base import LLM
 from agent.persona import naming, reading, writing
 from agent.persona.evidence import evidence
-from agent.persona.tally import Tally, add
+from agent.persona.tally import Mark, Tally, add
 from agent.types import Event, Item, Language, Profile, Provenance, Sentiment, Tag, TagEdit
 
 SAID = re.compile(r"(['\"]).*\1|\d[\d.,]*", re.DOTALL)
@@ -22,6 +22,10 @@ SAID = re.compile(r"(['\"]).*\1|\d[\d.,]*", re.DOTALL)
 NO_MODEL = "none"
 PART = 500
 """Events that are read at a time, so that a history of any length fits into memory and model."""
+LIKED = 0.3
+"""A liking of more than this is a clear one."""
+ROOTS = 20
+"""Best-liked items around which guesses are looked for."""
 
 Neighbours = Callable[[Sequence[str], Sequence[str]], list[Item]]
 """(liked item ids, ids to leave out) -> items close to them."""
@@ -134,16 +138,13 @@ class Profiler:
             tally = add(tally, part, items, self.population, read.feelings, read.quotes, seq)
         tally = tally.model_copy(update={"letters": letters, "chinese": chinese, "edits": digest(edits), "seq": seq})
         found = evidence(tally, self.population)
-        liked = sorted(
-            (mark for mark in tally.marks.values() if mark.preference > 0.3), key=lambda mark: -mark.preference
-        )
+        liked = best_liked(tally)
         wanted = {mark.item for one in found for mark in one.marks} | {mark.item for mark in liked[:40]}
         # Most people's history is one part, and then nothing is left to be read.
         items = {id: items[id] for id in wanted & items.keys()} | self.store.items(wanted - items.keys())
         titles = {id: item.title for id, item in items.items()}
         named = naming.name(found, titles, ask, language, self.domain)
-        near = self.near([mark.item for mark in liked[:20]], list(tally.marks)) if liked else []
-        guesses = naming.latent(tally, near, named.tags, self.population, language)
+        guesses = self.guesses(tally, named.tags, language)
         tags = naming.edited((*named.tags, *guesses), edits)
         tags = naming.proven(tags, self._receipts(user, tags))
         who = writing.portrait(tags, tally, items, self.domain, language)
@@ -174,6 +175,12 @@ class Profiler:
         )
         return profile, tally
 
+    def guesses(self, tally: Tally, tags: Sequence[Tag], language: Language) -> list[Tag]:
+        """What somebody with these tags may like without having had it: what lies around their best-liked items."""
+        liked = [mark.item for mark in best_liked(tally)[:ROOTS]]
+        near = self.near(liked, list(tally.marks)) if liked else []
+        return naming.latent(tally, near, tags, self.population, language)
+
     def _receipts(self, user: str, tags: Sequence[Tag]) -> dict:
         wanted = {receipt.event for tag in tags for receipt in tag.receipts}
         return {event.id: event for event in self.store.events_by_id(user, wanted)}
@@ -181,6 +188,11 @@ class Profiler:
     def _last_version(self, user: str) -> int:
         known = self.store.profile(user)
         return known.version if known else 0
+
+
+def best_liked(tally: Tally) -> list[Mark]:
+    """What somebody clearly likes, most first."""
+    return sorted((mark for mark in tally.marks.values() if mark.preference > LIKED), key=lambda mark: -mark.preference)
 
 
 def was_late(profile: Profile) -> bool:

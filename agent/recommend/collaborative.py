@@ -178,7 +178,9 @@ class Voice:
         """(id, score) of every item that the own history speaks for, best first; ties by id."""
         speaks = np.flatnonzero(self.heard > 0)
         scores = self.scores[speaks]
-        first = scores >= np.partition(scores, -FIRST)[-FIRST] if len(scores) > FIRST else scores == scores
+        first = np.ones(len(scores), bool)
+        if len(scores) > FIRST:
+            first = scores >= np.partition(scores, -FIRST)[-FIRST]
         for some in (speaks[first], speaks[~first]):
             order = some[np.argsort(-self.scores[some], kind="stable")]
             yield from zip(map(self.ids.__getitem__, order.tolist()), self.scores[order].tolist(), strict=True)
