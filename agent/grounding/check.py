@@ -624,7 +624,9 @@ def without(runs: Iterable[str], words: Iterable[str]) -> list[str]:
     return rest
 
 
-TOO_LITTLE_OF_AN = re.compile(r"\b([Aa](?= (?!eu|ew|one\b|once\b)[aeio])|a(?= (?!Eu|One\b)[AEIO]))")
+TOO_LITTLE_OF_AN = re.compile(
+    r"\b([Aa](?= (?!eu|ew|one\b|once\b)[aeio])|a(?= (?!Eu|One\b)[AEIO])|A(?= [AEIO][A-Z]+\b))"
+)
 TOO_MUCH_OF_AN = re.compile(r"\b([Aa])n(?= [bcdfgjklmnpqrstvwyz][a-z]*[aeiouy])")
 
 

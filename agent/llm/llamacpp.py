@@ -14,6 +14,9 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
+
+import numpy as np
 
 from agent.errors import LLMError, Refused, SetupError
 from agent.llm.background import Background
@@ -104,7 +107,13 @@ class LlamaCpp:
         prompts = self._prompts(chats, max_tokens)
         shared = _shared(prompts)
         requests = (
-            Request(prompt, max_tokens, self._pick(schema, temperature, seed), shared=shared, terms=terms)
+            Request(
+                prompt,
+                max_tokens,
+                self._pick(schema, temperature, drawn_from(seed, prompt)),
+                shared=shared,
+                terms=terms,
+            )
             for prompt in prompts
         )
         with self._lanes.under_way(requests, terms) as submitted:
@@ -121,7 +130,7 @@ class LlamaCpp:
     ) -> Iterator[str]:
         (prompt,) = self._prompts([chat], max_tokens)
         terms = terms or Terms()
-        request = Request(prompt, max_tokens, self._pick(None, temperature, seed), terms=terms)
+        request = Request(prompt, max_tokens, self._pick(None, temperature, drawn_from(seed, prompt)), terms=terms)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         with self._lanes.under_way([request], terms):
             while not isinstance(result := request.results.get(), Finished):
@@ -259,3 +268,8 @@ def _shared(prompts: Sequence[Tokens]) -> int:
         return 0
     # The common beginning of all is that of the least and the greatest.
     return common(min(prompts), max(prompts))
+
+
+def drawn_from(seed: int, prompt: Tokens) -> int:
+    """The seed of one chat: those that are asked together with one seed draw independently of each other."""
+    return crc32(np.asarray(prompt, np.int32).tobytes(), seed & 0xFFFFFFFF)

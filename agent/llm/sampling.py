@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.llm.forced import Forcer, Grammar
 
 _LIKELIEST = (256, 4096)
-_MIN_P = 0.05
+_MIN_P = 0.1
 _SELF_DELIMITING = (b"}", b"]", b'"')
 
 Candidates = NDArray[np.intp]
@@ -24,7 +24,7 @@ Candidates = NDArray[np.intp]
 class Pick:
     """Greedy at temperature 0, else sampled; with a `grammar`, only what it allows, and what `forcer` finds in it.
 
-    Sampling leaves out tokens less than 0.05 times as likely as the likeliest (min-p, Nguyen et al. 2024): the long
+    Sampling leaves out tokens less than a tenth as likely as the likeliest (min-p, Nguyen et al. 2024): the long
     tail of a small model is noise. The same seed and logits give the same tokens.
     """
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
-from zlib import crc32
 
 from agent.ask import Ask
 from agent.errors import BadCompletion, LLMError
@@ -38,11 +37,11 @@ FRAGMENT = re.compile(
     r"(?:[.!?](?= |$)|$)"
 )
 """A sentence that only names titles, or points back at them."""
-TRIES = (0.3, 0.7, 0.7, 0.7)
+TRIES = (0.6, 0.7, 0.7, 0.3)
 """Temperatures, the later ones where the check refuses a text.
 
-A small model's likeliest text begins alike for nearly everybody. 113 people of MovieLens: at 0, 108 texts passed with 7
-kinds of first two words, half of them "A lover"; at 0.3, 107 with 23; at 0.5, 102 with 30."""
+A small model's likeliest text begins alike for nearly everybody. 60 people of MovieLens and 60 of Amazon: as many first
+tries pass at .3, .45 and .7; the first four words of 59 personas were of 51 kinds at .45 and of 55 at .7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +116,6 @@ def write(who: Portrait, tally: Tally, ask: Ask) -> Written:
     problems: list[str] = []
     prompt, asked, answered, ms = (), 0, 0, 0.0
     evidence = inputs_of(who)
-    # The same for the same evidence, and another for another person's.
-    seed = crc32(repr(evidence).encode("utf-8", "replace")) % 2**31
     for attempt, temperature in enumerate(TRIES):
         try:
             (answer,) = ask.write(
@@ -127,7 +124,7 @@ def write(who: Portrait, tally: Tally, ask: Ask) -> Written:
                 language=who.language,
                 max_tokens=110,
                 temperature=temperature,
-                seed=seed + attempt,
+                seed=attempt,
             )
         except LLMError as error:
             problems.append(type(error).__name__)

@@ -42,11 +42,16 @@ COMMON = 3
 CLOSE = 2
 """Items of the person's own history named at most."""
 SLIPS = re.compile(
-    r"\bgave\b(?!.*\bstars?\b)|\bgave\b.*\bgave it\b|\band has\b|, like this\.?$", re.IGNORECASE | re.DOTALL
+    r"\bgave\b(?!.*\bstars?\b)|\bgave\b.*\bgave it\b|\bstars? to it\b|\band has\b|, like this\.?$",
+    re.IGNORECASE | re.DOTALL,
 )
 """Slips of a small model that no fact forbids and every reader sees: "you gave X", "X and has 5 stars from you"."""
-TRIES = (0.0, 0.7)
-"""Temperatures: the likeliest sentence first, then another if the check refuses it."""
+TRIES = (0.8, 0.4)
+"""Temperatures, the second where the check refuses a sentence.
+
+A small model's likeliest sentence is the same for nearly everything. 77 reasons for people of MovieLens and 83 of
+Amazon: at 0, 76 and 77 passed, of 8 and 17 kinds by their first words, 3 and 26 the same as another of their list; at
+.8, 76 and 78, of 36 and 30 kinds, none and 4 the same."""
 LIKED = 0.25
 """Preference from which on an item may be called liked."""
 AROUND = 50
@@ -330,24 +335,27 @@ class Explain:
             return {}, Reasons((), notes=("small models are not asked to write Chinese",))
         written: dict[str, tuple[str, list[str]]] = {}
         good: list[Reply[str]] = []
-        left, again = telling, 0
+        earlier = repeats([inputs(case, language, self.domain) for case in telling])
+        left, again = list(range(len(telling))), 0
         for attempt, temperature in enumerate(TRIES):
-            try:
-                answers = ask.write(
-                    "reason",
-                    [inputs(case, language, self.domain) for case in left],
-                    language=language,
-                    max_tokens=60,
-                    temperature=temperature,
-                    seed=attempt,
-                )
-            except LLMError as error:
-                note = f"reasons were written without a model: {type(error).__name__}"
-                return written, cost_of(good, (note,), silent=True)
-            for case, answer in zip(left, answers, strict=True):
-                written[case.candidate.item.id] = self._judged(case, answer, language)
-            good += [answer for answer in answers if not isinstance(answer, BadCompletion)]
-            left = [case for case in left if written[case.candidate.item.id][1]]
+            for nth in sorted({earlier[at] for at in left}):
+                asked = [telling[at] for at in left if earlier[at] == nth]
+                try:
+                    answers = ask.write(
+                        "reason",
+                        [inputs(case, language, self.domain) for case in asked],
+                        language=language,
+                        max_tokens=60,
+                        temperature=temperature,
+                        seed=attempt + len(TRIES) * nth,
+                    )
+                except LLMError as error:
+                    note = f"reasons were written without a model: {type(error).__name__}"
+                    return written, cost_of(good, (note,), silent=True)
+                for case, answer in zip(asked, answers, strict=True):
+                    written[case.candidate.item.id] = self._judged(case, answer, language)
+                good += [answer for answer in answers if not isinstance(answer, BadCompletion)]
+            left = [at for at in left if written[telling[at].candidate.item.id][1]]
             again = again or len(left)
             if not left:
                 break
@@ -361,6 +369,16 @@ class Explain:
             return "", [str(answer)]
         text = plain(answer.value)
         return text, problems_of(text, case, language, self.domain)
+
+
+def repeats(facts: Sequence[Mapping[str, str]]) -> list[int]:
+    """How many before each are the very same."""
+    seen: Counter[tuple[str, ...]] = Counter()
+    found = []
+    for one in facts:
+        found.append(seen[tuple(one.values())])
+        seen[tuple(one.values())] += 1
+    return found
 
 
 def cost_of(good: Sequence[Reply[str]], notes: tuple[str, ...], *, silent: bool = False) -> Reasons:

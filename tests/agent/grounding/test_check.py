@@ -376,6 +376,7 @@ def test_words_for_what_is_done_belong_to_their_catalogue():
         ("理由：喜欢剧情。", "喜欢剧情。"),
         ("“Up” is “Up”", "Up” is “Up"),
         ("plain", "plain"),
+        ("A IMAX film, as is A Is for Alibi.", "An IMAX film, as is A Is for Alibi."),
         ("A eye for a animation, an drama and a IMAX film", "An eye for an animation, a drama and an IMAX film"),
         ("a European, a one-off, an hour with a union, an mp3", "a European, a one-off, an hour with a union, an mp3"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from agent.errors import LLMError, Refused, SetupError, TimedOut, Unavailable
 from agent.llm.base import Message
-from agent.llm.llamacpp import LlamaCpp
+from agent.llm.llamacpp import LlamaCpp, drawn_from
 from agent.llm.scheduler import RUNNING, Cancel, Finished, Request, Terms, common
 
 pytestmark = pytest.mark.model
@@ -318,3 +318,10 @@ def test_a_damaged_file_is_a_setup_error(tmp_path):
     damaged.write_bytes(b"GGUF" + b"\x00" * 100)
     with pytest.raises(SetupError, match="damaged"):
         LlamaCpp(damaged)
+
+
+def test_chats_asked_together_are_drawn_independently_and_again_alike():
+    prompt = [1, 5, 9]
+    seeds = {drawn_from(seed, other) for seed in (0, 1, 2) for other in (prompt, [1, 5, 8], [5, 1, 9])}
+    assert len(seeds) == 9
+    assert drawn_from(7, prompt) == drawn_from(7, list(prompt))

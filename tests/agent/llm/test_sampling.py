@@ -63,7 +63,7 @@ def drawn_from_all(logits, allowed, temperature, seed):
     candidates = np.sort(allowed)
     scaled = logits[candidates].astype(np.float64) / temperature
     likelihood = np.exp(scaled - scaled.max())
-    likelihood[likelihood < 0.05] = 0.0
+    likelihood[likelihood < 0.1] = 0.0
     return int(np.random.default_rng(seed).choice(candidates, p=likelihood / likelihood.sum()))
 
 

@@ -112,11 +112,11 @@ def test_a_sentence_that_says_more_than_the_facts_gives_way_to_the_template(text
     assert found.text == "Horror, close to Halloween, which you gave 5 stars."
 
 
-def test_a_refused_sentence_is_asked_for_again_at_another_temperature():
+def test_a_refused_sentence_is_asked_for_again_with_another_seed_and_less_warmth():
     replies = iter(["You loved Alien.", "It is horror again, close to Halloween."])
     model = Scripted(lambda chat: next(replies))
     assert reason(ALIEN, ask=Ask(model)).by == "model"
-    assert [call.temperature for call in model.calls] == sorted({call.temperature for call in model.calls})
+    assert [(call.seed, call.temperature) for call in model.calls] == [(0, 0.8), (1, 0.4)]
 
 
 def test_only_what_was_refused_is_asked_for_again():
@@ -130,6 +130,17 @@ def test_only_what_was_refused_is_asked_for_again():
     titles = [call.chat[-1].content.partition("you liked ")[2].partition(" and")[0] for call in model.calls]
     assert titles[:2] == ["Halloween", "The Fog"]
     assert set(titles[2:]) == {"The Fog"}
+
+
+def test_the_same_facts_once_more_are_asked_for_with_another_seed():
+    films = [replace(ALIEN, id=id, title=id.title()) for id in ("one", "two", "three")]
+    # No other film was liked, so all three are told of by the same one.
+    only = TALLY.model_copy(update={"marks": {"halloween": MARKS["halloween"]}})
+    model = Scripted(lambda chat: "It is horror again, close to Halloween, which you gave 5 stars.")
+    found = EXPLAIN([Candidate(one, 1.0) for one in films], PROFILE, only, EVENTS, Ask(model))
+    assert [one.by for one in found.reasons] == ["model"] * 3
+    assert len({call.chat for call in model.calls}) == 1
+    assert len({call.seed for call in model.calls}) == 3
 
 
 def test_a_cut_off_sentence_is_no_sentence():
@@ -523,6 +534,7 @@ def test_half_a_sentence_about_stars_is_refused():
     assert problems_of(whole.replace("Fog has", "Fog and has"), case, "en", "film")
     assert problems_of("You gave The Fog, and this is a horror film, too.", case, "en", "film")
     assert problems_of("You gave The Fog 4.5 stars, and here is another horror film, like this.", case, "en", "film")
+    assert problems_of("Because you gave The Fog 4.5 stars to it: more horror films.", case, "en", "film")
 
 
 @pytest.mark.parametrize(
