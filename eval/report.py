@@ -13,11 +13,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from agent.errors import SetupError
 from eval import results
 from eval.plots import Dot, Plot, intervals
 
 PAGE = Path(__file__).parent / "report.html.j2"
+TRIED = Path(__file__).parent / "tried.yaml"
 Record = Mapping[str, Any]
 
 
@@ -52,6 +55,12 @@ def write(folder: Path) -> list[Path]:
 def measurements(newest: Mapping[str, Record]) -> dict[str, Record]:
     """What was measured beside the boards, e.g. speed."""
     return {name: record for name, record in sorted(newest.items()) if "parts" not in record}
+
+
+def tried(name: str, record: Record) -> list[str]:
+    """What was tried to reach the bars of a board or measurement, where one is missed or was not run."""
+    missed = [one for one in bars_of(record) if not one["met"]] if "parts" in record else "missed" in told(record)
+    return list(yaml.safe_load(TRIED.read_text(encoding="utf-8")).get(name, ())) if missed else []
 
 
 def drawings(record: Record) -> Iterator[Drawn]:
@@ -96,6 +105,7 @@ def html(boards: Mapping[str, Record], plots: Mapping[str, Mapping[str, str]], o
         boards=boards,
         plots=plots,
         others=others,
+        tried={name: tried(name, record) for name, record in (*boards.items(), *others.items())},
         bars=[one for record in boards.values() for one in bars_of(record)],
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -118,8 +128,15 @@ def markdown(boards: Mapping[str, Record], others: Mapping[str, Record]) -> str:
             where = record["title"] + (f" ({one['part']})" if len(record["parts"]) > 1 else "")
             cells = [where, one["measure"], figure(one["bar"]), figure(one["figure"]), verdict(one)]
             lines.append(f"| {' | '.join(cells)} |")
-    beside = [f"### {name}\n\n{record['system']['commit']}\n\n{told(record)}\n" for name, record in others.items()]
-    return "\n".join([*lines, "", *(markdown_of(record) + "\n" for record in boards.values()), *beside])
+    tables = [
+        *(markdown_of(record) for record in boards.values()),
+        *(f"### {name}\n\n{record['system']['commit']}\n\n{told(record)}" for name, record in others.items()),
+    ]
+    notes = [tried(name, record) for name, record in (*boards.items(), *others.items())]
+    parts = [
+        "\n".join([table, *(f"- tried: {one}" for one in some)]) for table, some in zip(tables, notes, strict=True)
+    ]
+    return "\n".join([*lines, "", *(part + "\n" for part in parts)])
 
 
 def told(record: Record) -> str:

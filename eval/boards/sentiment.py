@@ -106,8 +106,16 @@ class Expected:
         return cls(dict(zip(names, figures[:2], strict=True)), dict(zip(names, figures[2:], strict=True)))
 
 
-def part(name: str, rows: Sequence[tuple[Review, int]], language: Language, expected: Expected, found: Counted) -> Part:
-    """A data set as a part: every case read by the anchor, ZERO_SHOT of them by the model."""
+def part(
+    name: str,
+    rows: Sequence[tuple[Review, int]],
+    language: Language,
+    expected: Expected,
+    found: Counted,
+    bar: float | None = None,
+) -> Part:
+    """A data set as a part: every case read by the anchor, ZERO_SHOT of them by the model, which is to reach `bar`,
+    else the anchor."""
     reviews, labels = [one for one, _ in rows], [label for _, label in rows]
     classes = len(set(labels))
     common = int(np.bincount(labels).argmax())
@@ -124,7 +132,7 @@ def part(name: str, rows: Sequence[tuple[Review, int]], language: Language, expe
         systems,
         MEASURES,
         {"rows": found},
-        (Bar(READING, "macro-F1", expected.anchor["macro-F1"], ANCHOR),),
+        (Bar(READING, "macro-F1", bar or expected.anchor["macro-F1"], ANCHOR),),
         tolerance=0.006,
         few=ZERO_SHOT,
     )
@@ -144,8 +152,8 @@ def load(data: Path) -> list[Part]:
     return [
         part("waimai", waimai, "zh", Expected.of(0.666, 0.400, 0.897, 0.885), (len(waimai), 11987)),
         part("online_shopping", shopping, "zh", Expected.of(0.505, 0.336, 0.935, 0.935), (len(shopping), 62773)),
-        part("Amazon, 3 classes", three, "en", Expected.of(0.814, 0.299, 0.860, 0.622), (len(three), 2990)),
-        part("Amazon, 2 classes", two, "en", Expected.of(0.878, 0.468, 0.933, 0.832), (len(two), 2770)),
+        part("Amazon, 3 classes", three, "en", Expected.of(0.814, 0.299, 0.860, 0.622), (len(three), 2990), 0.64),
+        part("Amazon, 2 classes", two, "en", Expected.of(0.878, 0.468, 0.933, 0.832), (len(two), 2770), 0.85),
     ]
 
 

@@ -34,3 +34,4 @@ def test_a_recommendation_is_timed_twice_with_its_parts(monkeypatch, tmp_path):
         assert 0 < one["wall"]["p50"] <= one["wall"]["p95"]
         assert set(one["parts"]) == {"retrieve", "vectors"}
     assert bench_recommend.markdown(found).count("| again |") == 2
+    assert [bench_recommend.verdict({"wall": {"p95": ms}}) for ms in (30.0, 44.2)] == ["met", "missed by 14.2"]

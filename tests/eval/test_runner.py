@@ -6,15 +6,18 @@ import json
 
 import numpy as np
 import pytest
+import yaml
+from markupsafe import escape
 
 from agent.errors import Unavailable
 from agent.llm.scripted import Scripted
 from eval import results, runner
 from eval.board import Answered, Bar, Board, Case, Labels, Part, System
+from eval.boards import BOARDS
 from eval.compare import Measure, area, drawn, f1, known, mean, paired, resamples
 from eval.metrics import auc
 from eval.plots import Dot, intervals
-from eval.report import figure, markdown_of, paragraphs, signed, spread, write
+from eval.report import TRIED, figure, markdown_of, paragraphs, signed, spread, write
 
 CASES = tuple(
     Case(f"{at}", at, unit=f"u{at // 2}", slices=(("half", "first" if at < 4 else "last"),)) for at in range(8)
@@ -216,6 +219,21 @@ def test_what_was_measured_beside_the_boards_is_told_as_its_table_or_whole(tmp_p
     assert '<th>first</th><td class="n">28.5</td></tr>' in page
     assert "| first | 28.5 |" in table
     assert all("&#34;people&#34;: 3" in one.replace('"', "&#34;") for one in (page, table))
+
+
+def test_what_was_tried_is_told_where_a_bar_is_missed_and_only_there(tmp_path):
+    bars = {"board-e": Bar("knows", "right", 1.1), "board-f": Bar("knows", "right", 0.9)}
+    for name, bar in bars.items():
+        results.append(tmp_path, {**runner.run(toy((ZERO, KNOWS), (bar,)), how(tmp_path)), "board": name})
+    made = {"system": results.provenance(), "result": {}}
+    results.append(tmp_path, {"board": "cost", **made, "table": "- bar p95 30 ms, first: missed by 4.0"})
+    told = yaml.safe_load(TRIED.read_text(encoding="utf-8"))
+    assert set(told) <= {*BOARDS, "cost"}
+    page, table, *_ = (" ".join(one.read_text(encoding="utf-8").split()) for one in write(tmp_path)[:2])
+    for name, sentences in told.items():
+        for one in sentences:
+            assert (f"tried: {one}" in table) == (name in ("board-e", "cost")), name
+            assert (f"Tried: {escape(one)}" in page) == (name in ("board-e", "cost")), name
 
 
 def test_a_plot_of_a_single_row_has_room_for_its_axis():
