@@ -25,6 +25,8 @@ MAX_TITLE = 60
 DISAGREES = re.compile(
     r"\bis favou?rites\b|\bare an? favou?rite\b|\bfavou?rite: ■,? and ■"
     r"|, [^,.]* is a (?:fan )?favou?rite|■,? (?:and )?■ is a\b"
+    r"|\bfavou?rites?, but (?:avoid|dislike|ha[sv]e? no|seem|stay|tend)"
+    r"|\b(?:lead|their taste)\b[^.]*\band (?:loves?|enjoys?)\b"
     r"|\bfrom (?:the )?■|^A fan of (?:(?! (?:back|drawn) to )[^.])*(?:,| and) to ",
     re.IGNORECASE,
 )
