@@ -112,11 +112,11 @@ def test_a_sentence_that_says_more_than_the_facts_gives_way_to_the_template(text
     assert found.text == "Horror, close to Halloween, which you gave 5 stars."
 
 
-def test_a_refused_sentence_is_asked_for_again_with_another_seed_and_less_warmth():
+def test_a_refused_sentence_is_asked_for_again_with_another_seed():
     replies = iter(["You loved Alien.", "It is horror again, close to Halloween."])
     model = Scripted(lambda chat: next(replies))
     assert reason(ALIEN, ask=Ask(model)).by == "model"
-    assert [(call.seed, call.temperature) for call in model.calls] == [(0, 0.8), (1, 0.4)]
+    assert [(call.seed, call.temperature) for call in model.calls] == [(0, 0.8), (1, 0.8)]
 
 
 def test_only_what_was_refused_is_asked_for_again():
@@ -136,11 +136,24 @@ def test_the_same_facts_once_more_are_asked_for_with_another_seed():
     films = [replace(ALIEN, id=id, title=id.title()) for id in ("one", "two", "three")]
     # No other film was liked, so all three are told of by the same one.
     only = TALLY.model_copy(update={"marks": {"halloween": MARKS["halloween"]}})
-    model = Scripted(lambda chat: "It is horror again, close to Halloween, which you gave 5 stars.")
+    said = iter(["One more horror film", "Horror again", "Horror again", "Another horror film"])
+    model = Scripted(lambda chat: f"{next(said)}, close to Halloween, which you gave 5 stars.")
     found = EXPLAIN([Candidate(one, 1.0) for one in films], PROFILE, only, EVENTS, Ask(model))
-    assert [one.by for one in found.reasons] == ["model"] * 3
+    assert [one.text.partition(",")[0] for one in found.reasons] == [
+        "One more horror film",
+        "Horror again",
+        "Another horror film",
+    ]
     assert len({call.chat for call in model.calls}) == 1
-    assert len({call.seed for call in model.calls}) == 3
+    assert len({call.seed for call in model.calls}) == 4
+
+
+def test_a_model_that_knows_one_sentence_may_say_it_again():
+    films = [replace(ALIEN, id=id, title=id.title()) for id in ("one", "two")]
+    only = TALLY.model_copy(update={"marks": {"halloween": MARKS["halloween"]}})
+    model = Scripted(lambda chat: "Horror again, close to Halloween, which you gave 5 stars.")
+    found = EXPLAIN([Candidate(one, 1.0) for one in films], PROFILE, only, EVENTS, Ask(model))
+    assert [one.by for one in found.reasons] == ["model", "model"]
 
 
 def test_a_cut_off_sentence_is_no_sentence():
