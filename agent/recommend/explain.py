@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -46,12 +46,12 @@ SLIPS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """Slips of a small model that no fact forbids and every reader sees: "you gave X", "X and has 5 stars from you"."""
-TRIES = (0.8, 0.8)
-"""Temperatures, the second where a sentence is refused.
+TRIES = (0.8, 1.2)
+"""Temperatures, the second where a sentence is refused or another of the list is the same.
 
 A small model's likeliest sentence is the same for nearly everything. 77 reasons for people of MovieLens and 83 of
 Amazon: at 0, 76 and 77 passed, of 8 and 17 kinds by their first words, 3 and 26 the same as another of their list; at
-.8, 76 and 78, of 36 and 30 kinds, none and 4 the same."""
+.8, 76 and 78, of 36 and 30 kinds, none and 4 the same, of which the second try leaves 1."""
 LIKED = 0.25
 """Preference from which on an item may be called liked."""
 AROUND = 50
@@ -333,39 +333,50 @@ class Explain:
             return {}, cost_of((), ("reasons were written without a model: there is none",), silent=True)
         if language == "zh" and not ask.llm.capable:
             return {}, Reasons((), notes=("small models are not asked to write Chinese",))
-        written: dict[str, tuple[str, list[str]]] = {}
+        ids = [case.candidate.item.id for case in telling]
         good: list[Reply[str]] = []
-        earlier = repeats([inputs(case, language, self.domain) for case in telling])
-        left, again = list(range(len(telling))), 0
-        for attempt, temperature in enumerate(TRIES):
-            for nth in sorted({earlier[at] for at in left}):
-                asked = [telling[at] for at in left if earlier[at] == nth]
-                try:
-                    answers = ask.write(
-                        "reason",
-                        [inputs(case, language, self.domain) for case in asked],
-                        language=language,
-                        max_tokens=60,
-                        temperature=temperature,
-                        seed=attempt + len(TRIES) * nth,
-                    )
-                except LLMError as error:
-                    note = f"reasons were written without a model: {type(error).__name__}"
-                    return written, cost_of(good, (note,), silent=True)
-                for case, answer in zip(asked, answers, strict=True):
-                    text, problems = self._judged(case, answer, language)
-                    if not attempt and not problems and any(text == other for other, _ in written.values()):
-                        problems = ["says the same as another of the list"]
-                    written[case.candidate.item.id] = text, problems
-                good += [answer for answer in answers if not isinstance(answer, BadCompletion)]
-            left = [at for at in left if written[telling[at].candidate.item.id][1]]
-            again = again or len(left)
-            if not left:
-                break
-        notes = [f"{again} of {len(telling)} reasons were refused at first"] if again else []
-        if left:
-            notes.append(f"{len(left)} of {len(telling)} reasons failed the check and were written by template")
-        return written, cost_of(good, tuple(notes))
+        try:
+            first = self._tried(0, dict(enumerate(telling)), ask, language, good)
+        except LLMError as error:
+            return {}, failed(good, error)
+        refused = [at for at, (_, problems) in first.items() if problems]
+        said = repeats([text for text, _ in first.values()])
+        same = [at for at, (_, problems) in first.items() if said[at] and not problems]
+        written = dict(first)
+        try:
+            second = self._tried(1, {at: telling[at] for at in sorted(refused + same)}, ask, language, good)
+        except LLMError as error:
+            return dict(zip(ids, written.values(), strict=True)), failed(good, error)
+        # A sentence that another item's reason has already is better than none that holds.
+        written |= {at: one for at, one in second.items() if at in refused or not one[1]}
+        notes = [f"{len(refused)} of {len(telling)} reasons were refused at first"] if refused else []
+        if left := sum(bool(problems) for _, problems in written.values()):
+            notes.append(f"{left} of {len(telling)} reasons failed the check and were written by template")
+        return dict(zip(ids, written.values(), strict=True)), cost_of(good, tuple(notes))
+
+    def _tried(
+        self, attempt: int, cases: Mapping[int, Case], ask: Ask, language: Language, good: list[Reply[str]]
+    ) -> dict[int, tuple[str, list[str]]]:
+        """What the model says of each, and what is wrong with it; its valid answers go to `good`. Raises LLMError.
+
+        Cases with the very same facts are asked for with seeds of their own: with one they would be told alike.
+        """
+        facts = {at: inputs(case, language, self.domain) for at, case in cases.items()}
+        before = dict(zip(facts, repeats([tuple(one.values()) for one in facts.values()]), strict=True))
+        found = {}
+        for nth in sorted(set(before.values())):
+            asked = [at for at in cases if before[at] == nth]
+            answers = ask.write(
+                "reason",
+                [facts[at] for at in asked],
+                language=language,
+                max_tokens=60,
+                temperature=TRIES[attempt],
+                seed=attempt + len(TRIES) * nth,
+            )
+            good += [answer for answer in answers if not isinstance(answer, BadCompletion)]
+            found |= {at: self._judged(cases[at], one, language) for at, one in zip(asked, answers, strict=True)}
+        return {at: found[at] for at in cases}
 
     def _judged(self, case: Case, answer: Reply[str] | BadCompletion, language: Language) -> tuple[str, list[str]]:
         if isinstance(answer, BadCompletion):
@@ -374,14 +385,18 @@ class Explain:
         return text, problems_of(text, case, language, self.domain)
 
 
-def repeats(facts: Sequence[Mapping[str, str]]) -> list[int]:
+def repeats(these: Sequence[Hashable]) -> list[int]:
     """How many before each are the very same."""
-    seen: Counter[tuple[str, ...]] = Counter()
+    seen: Counter[Hashable] = Counter()
     found = []
-    for one in facts:
-        found.append(seen[tuple(one.values())])
-        seen[tuple(one.values())] += 1
+    for one in these:
+        found.append(seen[one])
+        seen[one] += 1
     return found
+
+
+def failed(good: Sequence[Reply[str]], error: LLMError) -> Reasons:
+    return cost_of(good, (f"reasons were written without a model: {type(error).__name__}",), silent=True)
 
 
 def cost_of(good: Sequence[Reply[str]], notes: tuple[str, ...], *, silent: bool = False) -> Reasons:

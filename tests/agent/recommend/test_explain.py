@@ -116,7 +116,7 @@ def test_a_refused_sentence_is_asked_for_again_with_another_seed():
     replies = iter(["You loved Alien.", "It is horror again, close to Halloween."])
     model = Scripted(lambda chat: next(replies))
     assert reason(ALIEN, ask=Ask(model)).by == "model"
-    assert [(call.seed, call.temperature) for call in model.calls] == [(0, 0.8), (1, 0.8)]
+    assert [(call.seed, call.temperature) for call in model.calls] == [(0, 0.8), (1, 1.2)]
 
 
 def test_only_what_was_refused_is_asked_for_again():
@@ -146,6 +146,7 @@ def test_the_same_facts_once_more_are_asked_for_with_another_seed():
     ]
     assert len({call.chat for call in model.calls}) == 1
     assert len({call.seed for call in model.calls}) == 4
+    assert found.notes == ()
 
 
 def test_a_model_that_knows_one_sentence_may_say_it_again():
