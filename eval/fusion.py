@@ -7,7 +7,6 @@ the hidden item ranks best. Histories are also cut short, because hardly any dat
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +17,6 @@ import numpy as np
 
 from agent import show
 from agent.errors import SetupError
-from agent.history.store import ItemStats
 from agent.recommend.collaborative import Collaborative, CollaborativeConfig, Counts, taken, train
 from agent.recommend.fusion import Fusion, Share
 from agent.recommend.gate import BUCKETS
@@ -27,7 +25,7 @@ from agent.settings import load
 from agent.types import Event, Query
 from agent.wiring import Rapport, open_rapport
 from eval import board_a
-from eval.gate import hold_out, is_positive, profile_of
+from eval.gate import hold_out, profile_of, without
 from eval.metrics import Floats, interval, ndcg
 from eval.movielens import FOLDER, board, earlier, read
 
@@ -107,17 +105,6 @@ def split(events: Sequence[Event], counts: Counts) -> Split | None:
         shown = tuple(one for one in events if one.item != hidden)
     known = {one.id for one in shown}
     return Split(shown, hidden, [one for one in events if one.id not in known]) if shown else None
-
-
-def without(stats: Mapping[str, ItemStats], dropped: Sequence[Event]) -> dict[str, ItemStats]:
-    """How items did with everybody, had `dropped` not happened."""
-    events = Counter(one.item for one in dropped)
-    positive = Counter(one.item for one in dropped if is_positive(one))
-    left = {
-        id: replace(one, events=one.events - events[id], positive=one.positive - positive[id])
-        for id, one in stats.items()
-    }
-    return {id: one for id, one in left.items() if one.events > 0}
 
 
 def cases(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,16 +21,18 @@ from pydantic import BaseModel, Field
 from agent import show
 from agent.ask import Ask, template_of
 from agent.errors import SetupError
-from agent.history.store import POSITIVE_STARS
+from agent.history.store import POSITIVE_STARS, ItemStats
 from agent.labels import label
 from agent.labels import shown as display
 from agent.persona.evidence import evidence
 from agent.persona.naming import tag_of
 from agent.persona.tally import Tally, add
 from agent.persona.writing import portrait, template
+from agent.recommend.collaborative import CollaborativeConfig, taken, train
 from agent.recommend.gate import BUCKETS, Bucket, Measurement, save
 from agent.recommend.gate import load as load_gate
 from agent.recommend.rerank import Each, ModelReranker, blend, choose_reranker, share_of
+from agent.recommend.retrieve import Retrieve, popularity
 from agent.settings import load
 from agent.types import Candidate, Event, Profile, Query
 from agent.wiring import Rapport, open_rapport
@@ -177,11 +180,8 @@ def run_on_home(home: Path | None, llm: str | None, users: int, *, each: bool = 
     `each`: the model is asked yes or no of each candidate, instead of as its kind is asked unless told otherwise.
     """
     with open_rapport(settings=load(home=home, llm=llm)) as rapport, show.progress("people") as progress:
-        retrieve = rapport.recommender.retrieve
-        if retrieve is None:
-            raise SetupError("the gate is measured on the index: run `rapport index` first")
+        retrieve, stats = unknowing(rapport)
         ask = Ask(rapport.llm, rapport.store.log_call)
-        stats = rapport.background.stats
         reranker = Each(ask, others=partial(share_of, stats)) if each else choose_reranker(ask)
         if not isinstance(reranker, ModelReranker):
             raise SetupError("there is no model to measure: name one with --llm")
@@ -216,6 +216,36 @@ def run_on_home(home: Path | None, llm: str | None, users: int, *, each: bool = 
         path = rapport.settings.gate_file
         save(load_gate(path).with_measurement(measured), path)
         return {"written": str(path), **measured.model_dump(mode="json")}
+
+
+def unknowing(rapport: Rapport) -> tuple[Retrieve, Mapping[str, ItemStats]]:
+    """Retrieval, and how items did with everybody, as they would be, had nobody's hidden event happened, nor what came
+    after it: what is learned from everybody's histories would know the item otherwise."""
+    retrieve = rapport.recommender.retrieve
+    if not isinstance(retrieve, Retrieve):
+        raise SetupError("the gate is measured on the index: run `rapport index` first")
+    shown, hidden = list[Sequence[Event]](), list[Event]()
+    for user in rapport.store.users():
+        events = rapport.store.events(user)
+        held = hold_out(events)
+        shown.append(held.shown if held else events)
+        known = {one.id for one in shown[-1]}
+        hidden += [one for one in events if one.id not in known]
+    config = CollaborativeConfig(counts=rapport.settings.interactions)
+    others = train((taken(one, "had") for one in shown), 0, config) if retrieve.others else None
+    stats = without(rapport.store.popularity(), hidden)
+    return replace(retrieve, others=others, popular=popularity(stats)), stats
+
+
+def without(stats: Mapping[str, ItemStats], dropped: Sequence[Event]) -> dict[str, ItemStats]:
+    """How items did with everybody, had `dropped` not happened."""
+    events = Counter(one.item for one in dropped)
+    positive = Counter(one.item for one in dropped if is_positive(one))
+    left = {
+        id: replace(one, events=one.events - events[id], positive=one.positive - positive[id])
+        for id, one in stats.items()
+    }
+    return {id: one for id, one in left.items() if one.events > 0}
 
 
 def profile_of(rapport: Rapport, user: str, shown: Sequence[Event]) -> Profile:

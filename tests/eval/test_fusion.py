@@ -10,7 +10,8 @@ from agent.history.store import ItemStats
 from agent.recommend.fusion import Fusion
 from agent.recommend.gate import BUCKETS
 from agent.types import Event
-from eval.fusion import CUTS, WEIGHTS, Case, best, run, share, split, without
+from eval.fusion import CUTS, WEIGHTS, Case, best, run, share, split
+from eval.gate import without
 from eval.movielens import FOLDER
 from tests.eval.test_board_a import PEOPLE, walks, write
 

@@ -9,9 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.history.importing import import_path
 from agent.recommend.gate import Gate
+from agent.settings import Settings
 from agent.types import Candidate, Event, EventKind, Item
-from eval.gate import GateTask, Trial, gain, halves, hold_out, interval, measure
+from agent.wiring import Rapport
+from eval.gate import GateTask, Trial, gain, halves, hold_out, interval, measure, unknowing
+from eval.movielens import FOLDER
+from tests.eval.test_board_a import walks, write
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
@@ -176,3 +181,25 @@ def test_the_interval_is_that_of_the_mean():
     assert found.mean == pytest.approx(np.mean(values))
     assert found.high - found.mean == pytest.approx(wanted, rel=0.15)
     assert found.mean - found.low == pytest.approx(wanted, rel=0.15)
+
+
+def test_retrieval_is_measured_without_what_is_hidden(tmp_path, monkeypatch):
+    """Another last film of everybody: others' histories and popularity say the same, where all of it was learned."""
+    monkeypatch.setenv("RAPPORT_EMBEDDER", "hashing")
+    one, other = walks(), walks()
+    for user in other:
+        other[user][-1] = next(film for film in range(1, 31) if film not in one[user])
+    found = []
+    for name, histories in (("a", one), ("b", other)):
+        write(tmp_path / name / FOLDER, histories)
+        with Rapport(Settings(home=tmp_path / name / "home", llm="none", embedder="hashing")) as rapport:
+            import_path(rapport.store, tmp_path / name / FOLDER)
+            rapport.build_index()
+            rapport.train()
+            retrieve, stats = unknowing(rapport)
+            held = [hold_out(rapport.store.events(user)) for user in rapport.store.users()]
+            assert retrieve.others is not None
+            told = [list(retrieve.others(one.shown).ranked()) for one in held if one]
+            found.append((told, retrieve.popular, {id: (one.events, one.positive) for id, one in stats.items()}))
+    assert all(found[0][0])
+    assert found[0] == found[1]
