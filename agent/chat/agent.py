@@ -96,8 +96,8 @@ class Agent:
 
     def __call__(self, turn: Turn) -> Iterator[Part]:
         guided = Guided(self.means)
-        if turn.found.intent in ("undo", "about") or turn.found.unclear:
-            # What was taken back, which one is meant and what the catalogue says needs no model.
+        if turn.found.intent in ("undo", "about", "me") or turn.found.unclear:
+            # What was taken back, which one is meant, what the catalogue says and what is believed needs no model.
             yield from guided(turn)
             return
         session = Session(self.means, turn)

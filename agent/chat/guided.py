@@ -31,6 +31,8 @@ MOST_QUESTIONS = 2
 """In one conversation."""
 CANDIDATES = 300
 """Popular items that a question is chosen over."""
+BELIEFS = 5
+"""Of each kind, told to somebody who asks what is known of them."""
 AFTER_TELLING = 3
 """Cards behind something that was told, rather than asked."""
 
@@ -154,6 +156,7 @@ class Guided:
             "more": self._ask,
             "why": self._why,
             "about": self._about,
+            "me": self._me,
             "compare": self._compare,
             "tell": self._told,
             "correct": self._told,
@@ -215,6 +218,31 @@ class Guided:
             return
         turn.focus += items
         yield Words("\n".join(phrases.described(one, self.means.domain, language) for one in items.values()))
+
+    def _me(self, turn: Turn) -> Iterator[Part]:
+        """What is believed of the person, each strongest interest with what it rests on; no model is asked."""
+        language, found = turn.language, self.means.profile(turn.user)
+        if found is None or not found.tags:
+            yield Words(say("me_none", language, domain=self.means.domain))
+            yield from self._question(turn)
+            return
+        kinds = {
+            "me_likes": [one for one in found.tags if one.polarity > 0 and one.kind != "latent"],
+            "me_dislikes": [one for one in found.tags if one.polarity < 0],
+            "me_guesses": [one for one in found.tags if one.polarity > 0 and one.kind == "latent"],
+        }
+        receipts = [one.receipts[0] for tags in kinds.values() for one in tags[:BELIEFS] if one.receipts]
+        titles = self._titles([one.item for one in receipts])
+        told = [
+            say(
+                kind,
+                language,
+                what=listing([phrases.belief(one, titles, language) for one in tags[:BELIEFS]], language),
+            )
+            for kind, tags in kinds.items()
+            if tags
+        ]
+        yield Words("\n".join([*told, say("me_wrong", language)]))
 
     def _compare(self, turn: Turn) -> Iterator[Part]:
         language = turn.language

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from agent.features import creators, number
 from agent.grounding.check import SENTENCE, quotable
-from agent.labels import label, listing, noun, plural, title
+from agent.labels import label, listing, noun, plural, spoken, title
 from agent.recommend.catalogue import plain
-from agent.types import Item, Language, Source
+from agent.types import Item, Language, Source, Tag
 
 MOST_READ, QUOTED = 2_000, 400
 """Characters of an item's own text that are read, and that are quoted."""
@@ -47,6 +47,11 @@ EN: Mapping[str, str] = {
     ),
     "unknown": "I did not find a wish in that. Say what you are in the mood for, or name a {item} that you liked.",
     "heard": "All right. Say “more” for others, or what should be different.",
+    "me_likes": "You seem to like {what}.",
+    "me_dislikes": "You seem not to like {what}.",
+    "me_guesses": "You might like {what}: a guess from the rest.",
+    "me_wrong": "If something of this is wrong, say so: “I don't like …”.",
+    "me_none": "I know nothing of you yet. Name a {item} that you liked, or say what you are in the mood for.",
     "note": "Note: {what}.",
     "ask_category": "What kind should it be?",
     "ask_decade": "From which time should it be?",
@@ -95,6 +100,11 @@ ZH: Mapping[str, str] = {
     ),
     "unknown": "我没有听出您的要求。说说您想要什么，或者说一部您喜欢的{item}。",
     "heard": "好的。说“换一批”看看别的，或者告诉我应该有什么不同。",
+    "me_likes": "您好像喜欢{what}。",
+    "me_dislikes": "您好像不喜欢{what}。",
+    "me_guesses": "您也许会喜欢{what}，这是由其余推测的。",
+    "me_wrong": "如果哪里不对，请告诉我，例如“我不喜欢……”。",
+    "me_none": "我还不了解您。说一部您喜欢的{item}，或者说说您想要什么。",
     "note": "注意：{what}。",
     "ask_category": "您想要什么类型的？",
     "ask_decade": "您想要什么年代的？",
@@ -203,6 +213,16 @@ def beginning(text: str) -> str:
             return kept or f"{plain(one, QUOTED)} …"
         kept = f"{kept} {one}".strip()
     return kept
+
+
+def belief(tag: Tag, titles: Mapping[str, str], language: Language) -> str:
+    """An interest, and the item that it rests on first: "drama (Heat)"."""
+    name = spoken(tag.feature, language) if tag.feature else plain(tag.name, 80)
+    item = tag.receipts[0].item if tag.receipts else ""
+    if not titles.get(item):
+        return name
+    told = title(plain(titles[item], 80), language)
+    return f"{name}（{told}）" if language == "zh" else f"{name} ({told})"
 
 
 def compared(items: Sequence[Item], domain: str, language: Language) -> str:

@@ -34,7 +34,7 @@ from agent.persona.reading import CJK
 from agent.sensitive import sensitive
 from agent.types import Item, Language, Polarity
 
-Intent = Literal["ask", "refine", "more", "why", "about", "compare", "tell", "correct", "undo", "chat"]
+Intent = Literal["ask", "refine", "more", "why", "about", "me", "compare", "tell", "correct", "undo", "chat"]
 
 UNDO = re.compile(
     r"^\W*(?:please\s+)?(?:(?:forget|undo|ignore) (?:the|my) last (?:thing|one|message|bit|part|sentence|change)"
@@ -69,6 +69,18 @@ ABOUT = re.compile(
     re.IGNORECASE,
 )
 """Asks what the catalogue says of an item. Read with titles hidden: "a film about a lonely robot" asks for one."""
+ABOUT_ME = re.compile(
+    r"\bwhat (?:do|did|have|would) you (?:\w+ )?(?:know|think|believe|remember|learn(?:ed|t)?|say|got)"
+    r" (?:about me|of me|on me|i (?:really )?(?:like|love|enjoy|prefer|want)|my taste)"
+    r"|\bwhat(?:'s|s| is| are) my (?:tastes?|profile|likes|interests?|preferences?)\b"
+    r"|\b(?:describe|summari[sz]e|show(?: me)?|tell me about)"
+    r" (?:me|my (?:tastes?|profile|likes|interests?|preferences?))\W*$"
+    r"|\bwho am i\b|\bdo you know (?:me|who i am|what i like)\b"
+    r"|(?:你|您)(?:都|还)?(?:知道|了解|觉得|认为|记得)(?:关于)?我(?:什么|多少|的口味|喜欢(?:什么|哪))"
+    r"|我的(?:口味|喜好|画像)(?:是什么|怎么样|如何)",
+    re.IGNORECASE,
+)
+"""Asks what is believed of the person."""
 COMPARE = re.compile(
     r"\bcompar(?:e|ison)\b|\bdifferences? between\b|\bwhich (?:of|one|is)\b.*\b(?:better|best|shorter"
     r"|newer|longer|should|would)\b"
@@ -303,14 +315,14 @@ class Understand:
         if intent is None:
             intent, by = decided(text, ask, language, bool(found.wishes))
             found = replace(found, by=by)
-        if intent in ("why", "about", "compare", "undo", "chat"):
+        if intent in ("why", "about", "me", "compare", "undo", "chat"):
             # "Why is it so long?" wishes for nothing.
             found = replace(found, wishes=())
         elif intent in ("tell", "correct"):
             found = replace(found, wishes=tuple(one for one in found.wishes if not one.words))
         elif intent == "more" and found.meant:
             found = replace(found, wishes=(Wish("like", like=found.meant[:3]), *found.wishes))
-        if intent not in ("why", "about", "compare", "undo"):
+        if intent not in ("why", "about", "me", "compare", "undo"):
             titled = {one.item for one in mentions if one.sure}
             named = [one for one in said if one.item in titled and one.stance in ("like_it", "wanted", "open")]
             found = replace(found, named=tuple(named))
@@ -335,6 +347,8 @@ class Understand:
         spoken = any(one.stance in ("liked", "disliked", "seen") for one in said)
         if UNDO.search(text):
             return "undo"
+        if ABOUT_ME.search(text) and not found.mentions:
+            return "me"
         if WHY.search(text) and (found.mentions or context.shown):
             return "why"
         if WHY_NOT.search(text) and found.mentions:

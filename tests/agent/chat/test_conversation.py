@@ -352,6 +352,20 @@ def test_chinese_is_answered_in_chinese(rapport):
     assert "已忘记" in talk.words
 
 
+def test_who_asks_what_is_known_of_them_is_told_with_what_it_rests_on(talk, rapport):
+    talk("what do you know about me?")
+    assert talk.intent == "me"
+    assert not talk.items
+    assert "You seem to like film noir (Double Indemnity), family (Kiki's Delivery Service)" in talk.words
+    assert "You seem not to like musical (La La Land)" in talk.words
+    chinese = Talk(rapport, "lin")
+    chinese("你了解我什么？")
+    assert "您好像喜欢华语作品（《Yi Yi》）、剧情" in chinese.words
+    new = Talk(rapport, "nobody-yet")
+    new("who am I?")
+    assert "nothing of you yet" in new.words
+
+
 def test_talk_of_nothing_shows_nothing(talk):
     for text in ("hello", "thanks", "who are you?", "hmm"):
         talk(text)

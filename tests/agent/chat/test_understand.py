@@ -47,6 +47,14 @@ CASES = [
     ("why 2?", LIST, "why"),
     ("why the third one", LIST, "why"),
     ("为什么推荐第二部？", LIST, "why"),
+    ("what do you know about me?", LIST, "me"),
+    ("What do you think I like?", NOTHING, "me"),
+    ("what's my taste", NOTHING, "me"),
+    ("who am I?", LIST, "me"),
+    ("describe my taste", NOTHING, "me"),
+    ("你了解我什么？", NOTHING, "me"),
+    ("what do you think I would like tonight", NOTHING, "ask"),
+    ("do you know what I like in Heat", NOTHING, "more"),
     ("what is it about?", LIST, "about"),
     ("what's the second one about", LIST, "about"),
     ("tell me more about 3", LIST, "about"),
@@ -87,7 +95,7 @@ def test_the_intent(text, context, intent):
 
 def test_every_intent_is_among_the_cases():
     assert set(Counter(intent for _, _, intent in CASES)) == {
-        "ask", "refine", "more", "why", "about", "compare", "tell", "correct", "undo", "chat"}  # fmt: skip
+        "ask", "refine", "more", "why", "about", "me", "compare", "tell", "correct", "undo", "chat"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
