@@ -57,10 +57,10 @@ def measurements(newest: Mapping[str, Record]) -> dict[str, Record]:
     return {name: record for name, record in sorted(newest.items()) if "parts" not in record}
 
 
-def tried(name: str, record: Record) -> list[str]:
+def tried(record: Record) -> list[str]:
     """What was tried to reach the bars of a board or measurement, where one is missed or was not run."""
     missed = [one for one in bars_of(record) if not one["met"]] if "parts" in record else "missed" in told(record)
-    return list(yaml.safe_load(TRIED.read_text(encoding="utf-8")).get(name, ())) if missed else []
+    return list(yaml.safe_load(TRIED.read_text(encoding="utf-8")).get(record["board"], ())) if missed else []
 
 
 def drawings(record: Record) -> Iterator[Drawn]:
@@ -105,7 +105,7 @@ def html(boards: Mapping[str, Record], plots: Mapping[str, Mapping[str, str]], o
         boards=boards,
         plots=plots,
         others=others,
-        tried={name: tried(name, record) for name, record in (*boards.items(), *others.items())},
+        tried={name: tried(record) for name, record in (*boards.items(), *others.items())},
         bars=[one for record in boards.values() for one in bars_of(record)],
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -128,15 +128,15 @@ def markdown(boards: Mapping[str, Record], others: Mapping[str, Record]) -> str:
             where = record["title"] + (f" ({one['part']})" if len(record["parts"]) > 1 else "")
             cells = [where, one["measure"], figure(one["bar"]), figure(one["figure"]), verdict(one)]
             lines.append(f"| {' | '.join(cells)} |")
-    tables = [
-        *(markdown_of(record) for record in boards.values()),
-        *(f"### {name}\n\n{record['system']['commit']}\n\n{told(record)}" for name, record in others.items()),
-    ]
-    notes = [tried(name, record) for name, record in (*boards.items(), *others.items())]
     parts = [
-        "\n".join([table, *(f"- tried: {one}" for one in some)]) for table, some in zip(tables, notes, strict=True)
+        *((markdown_of(record), record) for record in boards.values()),
+        *((f"### {name}\n\n{record['system']['commit']}\n\n{told(record)}", record) for name, record in others.items()),
     ]
-    return "\n".join([*lines, "", *(part + "\n" for part in parts)])
+    return "\n".join([*lines, "", *("\n".join([text, *tries(record)]) + "\n" for text, record in parts)])
+
+
+def tries(record: Record) -> list[str]:
+    return [f"- tried: {one}" for one in tried(record)]
 
 
 def told(record: Record) -> str:
